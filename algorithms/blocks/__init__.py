@@ -1,0 +1,1 @@
+"""The parts that several algorithms share: each formula has one owner here."""

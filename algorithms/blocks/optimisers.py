@@ -1,0 +1,29 @@
+"""Optimisers whose numbers are traced, so that sweeps over them are a vmap."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Float, Int
+
+from shoal.envs.core import PyTree
+
+
+def clipped_adam(max_grad_norm: Float[Array, ""] | float, eps: float) -> optax.GradientTransformation:
+    """Returns Adam after clipping by the global norm; the learning rate is applied by `descend`."""
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=eps))
+
+
+def descend(params: PyTree, direction: PyTree, learning_rate: Float[Array, ""]) -> PyTree:
+    """Steps against a transformed gradient."""
+    return jax.tree.map(lambda p, d: p - learning_rate * d, params, direction)
+
+
+def linear_anneal(
+    learning_rate: Float[Array, ""], update: Int[Array, ""], total_updates: int
+) -> Float[Array, ""]:
+    """Returns ``learning_rate * (1 - update / total_updates)``, never below zero."""
+    left = 1.0 - update.astype(jnp.float32) / total_updates
+    return learning_rate * jnp.maximum(left, 0.0)

@@ -1,0 +1,139 @@
+"""Playing a batch of environments for a while and handing each learner its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+
+from shoal.algorithms.blocks.learner import Group, Learner, Moment, TrainState, Trajectory, moment_of
+from shoal.envs.core import Episode, PyTree, TimeStep, VectorEnv, VectorState
+
+
+@struct.dataclass
+class Totals:
+    """Sums over the episodes that finished, so that rollouts add up."""
+
+    env_steps: Array  # [] i32, transitions that happened
+    episodes: Array  # [] i32
+    episode_return: Array  # [] f32, sum over episodes of the mean over agents
+    episode_return_sum: Array  # [] f32, sum over episodes of the sum over agents
+    episode_length: Array  # [] f32
+    metrics: dict[str, Array]  # name -> [] f32
+
+
+@struct.dataclass
+class Play:
+    """Where the environments stand between two rollouts."""
+
+    vector: VectorState
+    timestep: TimeStep  # leaves [E, ...]
+    carries: dict[str, PyTree]  # group name -> the memory of its agents
+
+
+def totals_of(episode: Episode, valid: Array) -> Totals:
+    """Sums a batch of episode records of any leading shape."""
+
+    def over_finished(x: Array) -> Array:
+        return jnp.sum(jnp.where(episode.done, x, 0.0))
+
+    return Totals(
+        env_steps=jnp.sum(valid.astype(jnp.int32)),
+        episodes=jnp.sum(episode.done.astype(jnp.int32)),
+        episode_return=over_finished(jnp.mean(episode.returns, axis=-1)),
+        episode_return_sum=over_finished(jnp.sum(episode.returns, axis=-1)),
+        episode_length=over_finished(episode.length.astype(jnp.float32)),
+        metrics={name: over_finished(value) for name, value in episode.metrics.items()},
+    )
+
+
+def open_play(
+    venv: VectorEnv, learners: Mapping[str, tuple[Group, Learner]], key: Array, params: Any = None
+) -> Play:
+    """Resets every environment and every memory."""
+    vector, timestep = venv.reset(key, params)
+    carries = {
+        name: learner.initial_carry((venv.num_envs, len(group.indices)))
+        for name, (group, learner) in learners.items()
+    }
+    return Play(vector=vector, timestep=timestep, carries=carries)
+
+
+def rollout(
+    venv: VectorEnv,
+    learners: Mapping[str, tuple[Group, Learner]],
+    train_states: Mapping[str, TrainState],
+    play: Play,
+    key: Array,
+    length: int,
+    params: Any = None,
+) -> tuple[Play, dict[str, Trajectory], Totals]:
+    """Plays ``length`` steps.
+
+    Args:
+        venv: the batched environment.
+        learners: by name, the group each owns; together they must own every agent once.
+        train_states: by the same names.
+        play: where the environments stand.
+        key: decides the exploration.
+        length: steps per environment, ``T``.
+        params: numbers for the episodes that start, the environment's own by default.
+
+    Returns:
+        Where the environments stand now, a trajectory for each learner, and what finished.
+    """
+    agents = venv.env.num_agents
+    order = np.argsort([i for group, _ in learners.values() for i in group.indices])
+
+    def moments(play: Play) -> dict[str, Moment]:
+        needed = any(learner.needs_state for _, learner in learners.values())
+        state = venv.global_state(play.vector) if needed else ()
+        return {
+            name: moment_of(group, play.timestep, agents, state if learner.needs_state else ())
+            for name, (group, learner) in learners.items()
+        }
+
+    def step(play: Play, step_key: Array) -> tuple[Play, tuple[PyTree, ...]]:
+        known, carries, actions, notes = moments(play), {}, {}, {}
+        for number, (name, (_, learner)) in enumerate(learners.items()):
+            carries[name], actions[name], extras = learner.explore(
+                train_states[name], jax.random.fold_in(step_key, number), play.carries[name], known[name]
+            )
+            notes[name] = (known[name], actions[name], extras)
+        action = jnp.concatenate(list(actions.values()), axis=1)
+        action = action if len(learners) == 1 else jnp.take(action, order, axis=1)
+        vector, timestep, episode = venv.step(play.vector, action, params)
+        happened = (
+            timestep.reward,
+            timestep.terminated,
+            timestep.truncated,
+            timestep.agent_done,
+            timestep.valid,
+        )
+        return Play(vector, timestep, carries), (notes, happened, totals_of(episode, timestep.valid))
+
+    end, (notes, happened, totals) = jax.lax.scan(step, play, jax.random.split(key, length))
+    last = moments(end)
+    reward, terminated, truncated, agent_done, valid = happened
+    trajectories = {
+        name: Trajectory(
+            moment=notes[name][0],
+            action=notes[name][1],
+            extras=notes[name][2],
+            reward=group.rows(reward, agents, axis=2),
+            terminated=terminated,
+            truncated=truncated,
+            agent_done=group.rows(agent_done, agents, axis=2),
+            valid=valid,
+            last=last[name],
+            carry=play.carries[name],
+            last_carry=end.carries[name],
+        )
+        for name, (group, _) in learners.items()
+    }
+    return end, trajectories, jax.tree.map(lambda x: jnp.sum(x, axis=0), totals)
