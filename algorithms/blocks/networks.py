@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from shoal.algorithms.blocks.initialisers import orthogonal
 from shoal.algorithms.blocks.recurrent import GRU
 from shoal.envs.core import EntityView, PyTree, UserError
 
@@ -44,7 +45,7 @@ class NetworkConfig:
 
 def dense(features: int, gain: float, name: str | None = None) -> nn.Dense:
     """Returns a dense layer with an orthogonal kernel of this gain and zero bias."""
-    return nn.Dense(features, kernel_init=nn.initializers.orthogonal(gain), name=name)
+    return nn.Dense(features, kernel_init=orthogonal(gain), name=name)
 
 
 class Trunk(nn.Module):

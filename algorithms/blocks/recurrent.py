@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from shoal.algorithms.blocks.initialisers import orthogonal
+
 Gates = dict[str, Array]
 
 # docs/performance.md says how these were measured; "gpu" and "tpu" follow the literature, not measured here.
@@ -45,9 +47,7 @@ class GRU(nn.Module):
                 "wi", _per_gate(nn.initializers.lecun_normal()), (3, inputs.shape[-1], self.features)
             ),
             "bi": self.param("bi", nn.initializers.zeros_init(), (3, self.features)),
-            "wh": self.param(
-                "wh", _per_gate(nn.initializers.orthogonal()), (3, self.features, self.features)
-            ),
+            "wh": self.param("wh", _per_gate(orthogonal()), (3, self.features, self.features)),
             "bhn": self.param("bhn", nn.initializers.zeros_init(), (self.features,)),
         }
         form = self.form or FORMS.get(jax.default_backend(), "hoisted")

@@ -11,6 +11,7 @@ from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.ippo import IPPO, IPPOConfig
 from shoal.algorithms.training import Program
 
+SMALL_NETWORK = NetworkConfig(hidden_size=8)
 SMALL = IPPOConfig(rollout_length=6, epochs=2, minibatches=2)
 
 
@@ -18,7 +19,7 @@ SMALL = IPPOConfig(rollout_length=6, epochs=2, minibatches=2)
 def make_program():
     """Builds an IPPO program on a Recall task; keyword arguments change the learner's config."""
 
-    def make(env=None, num_envs=8, devices=1, network=NetworkConfig(hidden_size=8), total_updates=10, **config):
+    def make(env=None, num_envs=8, devices=1, network=SMALL_NETWORK, total_updates=10, **config):
         env = Recall.from_overrides("recall", {"delay": 1}) if env is None else env
         group = Group("all", tuple(range(env.num_agents)))
         setting = Setting(env, group, num_envs, total_updates, not env.time_limit_is_termination, 2)

@@ -76,7 +76,7 @@ def test_memory_ends_with_the_episode_unless_d1_is_asked_for(make_program, compa
     learner = learner_of(program)
     state = learner.init(jax.random.key(0))
     venv = VectorEnv(program.env, 8)
-    vector, timestep = venv.reset(jax.random.key(1))
+    _, timestep = venv.reset(jax.random.key(1))
     from shoal.algorithms.blocks.learner import Group, moment_of
 
     moment = moment_of(Group("all", (0, 1)), timestep, 2)
@@ -100,7 +100,9 @@ def test_first_epoch_starts_on_policy(program):
     learner = learner_of(program)
     trajectory, state = fixed_value_trajectory(program, value=0.5)
     _, distribution, value = learner._forward(state.params, trajectory.carry, trajectory.moment)
-    np.testing.assert_allclose(distribution.log_prob(trajectory.action), trajectory.extras["log_prob"], atol=1e-5)
+    np.testing.assert_allclose(
+        distribution.log_prob(trajectory.action), trajectory.extras["log_prob"], atol=1e-5
+    )
     np.testing.assert_allclose(value, trajectory.extras["value"], atol=1e-5)
 
 
@@ -112,7 +114,11 @@ def test_ppo_terms_by_hand():
     assert float(loss) == pytest.approx(-(1.2 - 0.8 + 2.0) / 3, rel=1e-6)
     assert float(watch["clip_fraction"]) == pytest.approx(2 / 3)
     value = ppo.value_loss(
-        jnp.asarray([1.0, 0.0]), jnp.asarray([0.0, 0.0]), jnp.asarray([1.0, 2.0]), jnp.ones(2), jnp.asarray(0.2)
+        jnp.asarray([1.0, 0.0]),
+        jnp.asarray([0.0, 0.0]),
+        jnp.asarray([1.0, 2.0]),
+        jnp.ones(2),
+        jnp.asarray(0.2),
     )
     assert float(value) == pytest.approx(0.5 * (0.64 + 4.0) / 2, rel=1e-6)
     normal = ppo.normalise(jnp.asarray([1.0, 3.0, 99.0]), jnp.asarray([1.0, 1.0, 0.0]))

@@ -1,5 +1,7 @@
 """The compiled program: chunks, members, devices, and lowering for other platforms."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ from shoal.envs.core import UserError
 def plain(state):
     """Everything of a state as NumPy arrays, keys as their data."""
     return jax.tree.map(
-        lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x), state
+        lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x),
+        state,
     )
 
 
@@ -55,17 +58,15 @@ def test_one_compilation_serves_every_chunk(program, after_four):
 def test_members_equal_runs_of_their_own(program, after_four):
     for member, seed in enumerate((0, 1)):
         alone, totals, _ = program.run(program.init(keys(seed)), 4)
-        ours = jax.tree.map(lambda x: x[member][None], after_four[0])
+        ours = jax.tree.map(operator.itemgetter(slice(member, member + 1)), after_four[0])
         # A batch of members sums in another order, so floats agree to rounding only.
         assert_same(alone.learners, ours.learners, rtol=2e-3, atol=2e-5)
         assert_same(totals.episodes, after_four[1].episodes[member][None])
 
 
 def test_seeds_differ(after_four):
-    first, second = (
-        jax.tree.map(lambda x: x[i], after_four[0].learners["all"].params) for i in (0, 1)
-    )
-    differ = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), first, second)
+    params = after_four[0].learners["all"].params
+    differ = jax.tree.map(lambda x: bool(jnp.any(x[0] != x[1])), params)
     assert sum(jax.tree.leaves(differ)) >= 6  # all kernels at least
 
 
@@ -96,7 +97,7 @@ def test_an_update_lowers_for(program, platform):
 
 
 def test_agents_must_be_owned_once(make_program, program):
-    (name, (group, learner)), = program.learners.items()
+    ((name, (group, learner)),) = program.learners.items()
     with pytest.raises(UserError, match="own agents"):
         type(program)(program.env, {name: (type(group)("one", (0,)), learner)}, 8, 6)
 

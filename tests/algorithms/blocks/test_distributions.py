@@ -72,5 +72,7 @@ def test_gaussian(squash):
         np.testing.assert_allclose(d.mode()[0], 1.0 + 3.0 * np.tanh(mean), rtol=1e-5)
     else:
         np.testing.assert_allclose(np.mean(action, 0), mean, atol=4 * std.max() / 70)
-        np.testing.assert_allclose(log_prob, stats.norm.logpdf(action, mean, std).sum(axis=1), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            log_prob, stats.norm.logpdf(action, mean, std).sum(axis=1), rtol=1e-3, atol=1e-4
+        )
     assert float(d.entropy()[0]) == pytest.approx(stats.norm.entropy(mean, std).sum(), rel=1e-4)

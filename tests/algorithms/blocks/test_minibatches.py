@@ -34,6 +34,6 @@ def test_permutations_differ_by_key():
 
 
 def test_uneven_numbers_are_refused_in_one_line():
-    with pytest.raises(UserError, match="10 sequences.*minibatches=4") as caught:
+    with pytest.raises(UserError, match=r"10 sequences.*minibatches=4") as caught:
         check_minibatches(10, 4, 1)
     assert "\n" not in str(caught.value)

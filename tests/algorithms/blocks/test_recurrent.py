@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from shoal.algorithms.blocks.recurrent import FORMS, _RUNNERS, GRU
+from shoal.algorithms.blocks.recurrent import _RUNNERS, FORMS, GRU
 
 T, B, F, H = 6, (2, 3), 5, 4
 
