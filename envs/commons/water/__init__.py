@@ -1,0 +1,1 @@
+"""Water: four valves on one renewable pool."""
