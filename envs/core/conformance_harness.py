@@ -103,25 +103,50 @@ class Harness:
     def _programs(self) -> dict[str, Callable[..., Play]]:
         return {}
 
+    def idle(self, seen: Observation) -> np.ndarray:
+        """Returns [A, ...], what doing nothing is to agents who see this."""
+        _, action = IdlePolicy(self.env).act(self.key, (), jax.tree.map(jnp.asarray, seen))
+        return np.asarray(action)
+
     @cached_property
-    def idle(self) -> IdlePolicy:
-        """The policy that does nothing."""
-        return IdlePolicy(self.env)
+    def lowered_reset(self) -> str:
+        """The text of the reset program."""
+        return lowered_reset(self.env)
+
+    @cached_property
+    def lowered_step(self) -> str:
+        """The text of the step program."""
+        return lowered_step(self.env)
 
     def shapes(self) -> tuple[Any, PyTree, Any, TimeStep]:
-        """Returns abstract (key, state, action, timestep) without compiling."""
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        state, timestep = jax.eval_shape(lambda k: self.env.reset(k), key)
-        space = self.env.action_space
-        action = jax.ShapeDtypeStruct((self.env.num_agents, *space.shape), space.dtype)
-        return key, state, action, timestep
+        """Returns abstract (key, state, action, timestep); see `abstract`."""
+        return abstract(self.env)
 
     def midgame(self, count: int) -> list[tuple[int, int]]:
-        """Returns up to ``count`` places (step, copy) in the play, spread over it, each a step of a running episode."""
+        """Returns up to ``count`` places (step, copy) of running episodes, spread over the play."""
         running = np.argwhere(np.asarray(self.play("next_step").timestep.valid))
         # Early steps are the busiest of most worlds, so the spread is quadratic in time.
         picks = (np.linspace(0.0, 1.0, count) ** 2 * (len(running) - 1)).astype(int)
         return [(int(t), int(e)) for t, e in running[np.unique(picks)]]
+
+
+def abstract(env: Environment[Any, Any]) -> tuple[Any, PyTree, Any, TimeStep]:
+    """Returns abstract (key, state, action, timestep) without compiling."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state, timestep = jax.eval_shape(lambda k: env.reset(k), key)
+    action = jax.ShapeDtypeStruct((env.num_agents, *env.action_space.shape), env.action_space.dtype)
+    return key, state, action, timestep
+
+
+def lowered_reset(env: Environment[Any, Any]) -> str:
+    """Traces a reset with given params anew and returns the program's text."""
+    return jax.jit(lambda k, p: env.reset(k, params=p)).lower(abstract(env)[0], env.params).as_text()
+
+
+def lowered_step(env: Environment[Any, Any]) -> str:
+    """Traces a step anew and returns the program's text."""
+    key, state, action, _ = abstract(env)
+    return jax.jit(lambda k, s, a: env.step(k, s, a)).lower(key, state, action).as_text()
 
 
 @lru_cache(maxsize=8)
@@ -219,10 +244,15 @@ def expect(condition: Any, message: str) -> None:
         raise AssertionError(message)
 
 
+def flat(tree: PyTree) -> tuple[list[tuple[Any, Any]], Any]:
+    """Returns (path, leaf) of every leaf, and the structure."""
+    return jax.tree_util.tree_flatten_with_path(tree)
+
+
 def expect_same(one: PyTree, other: PyTree, what: str, tolerance: float = 0.0) -> None:
     """Fails unless two pytrees agree: integers, booleans and keys exactly, floats to ``tolerance``."""
-    left, structure = jax.tree_util.tree_flatten_with_path(to_numpy(one))
-    right, other_structure = jax.tree_util.tree_flatten_with_path(to_numpy(other))
+    left, structure = flat(to_numpy(one))
+    right, other_structure = flat(to_numpy(other))
     expect(structure == other_structure, f"{what}: structures {structure} and {other_structure} differ")
     for (path, a), (_, b) in zip(left, right, strict=True):
         name = jax.tree_util.keystr(path) or "value"

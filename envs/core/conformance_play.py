@@ -7,14 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from shoal.envs.core.conformance_harness import Harness, Play, at, expect, expect_same, outside, to_numpy
+from shoal.envs.core.conformance_harness import (
+    Harness,
+    Play,
+    at,
+    expect,
+    expect_same,
+    flat,
+    outside,
+    to_numpy,
+)
 from shoal.envs.core.conformance_static import nudge, space_leaves
 from shoal.envs.core.environment import Environment
 from shoal.envs.core.spaces import Box, Discrete, MultiDiscrete
 from shoal.envs.core.types import Observation, PyTree
-from shoal.envs.core.vector import MODES
 
 ROUNDING = 1e-5
 """How far floats of two compilations of one program may lie apart."""
@@ -45,14 +52,14 @@ def _expect_padding(env: Environment[Any, Any], view: PyTree, what: str) -> None
 
 def _expect_inside(space: PyTree, tree: PyTree, what: str) -> None:
     spaces, _ = space_leaves(space)
-    paths, _ = jax.tree_util.tree_flatten_with_path(to_numpy(tree))
+    paths, _ = flat(to_numpy(tree))
     for inner, (path, x) in zip(spaces, paths, strict=True):
         name = what + jax.tree_util.keystr(path)
         if isinstance(inner, Box):
-            low, high = np.float64(inner.low), np.float64(inner.high)
+            low, high = np.asarray(inner.low, np.float64), np.asarray(inner.high, np.float64)
         else:
             size = inner.n if isinstance(inner, Discrete) else np.asarray(inner.nvec)
-            low, high = np.float64(0), np.asarray(size, np.float64) - 1
+            low, high = np.zeros(np.shape(size)), np.asarray(size, np.float64) - 1
         slack = 0.0 if x.dtype.kind in "biu" else ROUNDING
         value = x.astype(np.float64)
         wrong = (value < low - slack * (1 + np.abs(low))) | (value > high + slack * (1 + np.abs(high)))
@@ -63,16 +70,16 @@ def _expect_inside(space: PyTree, tree: PyTree, what: str) -> None:
 
 def check_finite(env: Subject) -> None:
     """No NaN and no infinity comes out, whatever is played."""
-    h = Harness.of(env)
-    for mode in MODES:
-        play = h.play(mode)
-        for name in ("opening", "after", "timestep", "episode", "global_state"):
-            for path, x in jax.tree_util.tree_flatten_with_path(to_numpy(getattr(play, name)))[0]:
-                if np.issubdtype(x.dtype, np.floating) and not np.all(np.isfinite(x)):
-                    t, copy = (int(i) for i in np.argwhere(~np.isfinite(x))[0][:2]) if x.ndim > 1 else (0, 0)
-                    raise AssertionError(
-                        f"{name}{jax.tree_util.keystr(path)} is not finite at step {t} of copy {copy}"
-                    )
+    _expect_finite(Harness.of(env).play("next_step"))
+
+
+def _expect_finite(play: Play) -> None:
+    for name in ("opening", "after", "timestep", "episode", "global_state"):
+        for path, x in flat(to_numpy(getattr(play, name)))[0]:
+            wrong = ~np.isfinite(x) if np.issubdtype(x.dtype, np.floating) else np.zeros(1, bool)
+            if np.any(wrong):
+                leaf, place = jax.tree_util.keystr(path), [int(i) for i in np.argwhere(wrong)[0]]
+                raise AssertionError(f"{name}{leaf} is not finite at (step, copy, ...) = {place}")
 
 
 def check_masks(env: Subject) -> None:
@@ -87,10 +94,10 @@ def check_masks(env: Subject) -> None:
             for i, true in enumerate(h.env.metadata.action_spaces):
                 if isinstance(true, Box) or (isinstance(true, MultiDiscrete) and part >= len(true.nvec)):
                     continue
-                own = range(true.n if isinstance(true, Discrete) else true.nvec[part])
+                own = tuple(range(true.n if isinstance(true, Discrete) else true.nvec[part]))
                 if isinstance(true, Discrete) and h.env.metadata.action_columns is not None:
                     own = h.env.metadata.action_columns[i]
-                beyond = np.delete(mask[..., i, :], list(own), axis=-1)
+                beyond = np.delete(mask[..., i, :], own, axis=-1)
                 expect(not np.any(beyond), f"{what}: agent {i} is allowed actions beyond its own {true}")
 
 
@@ -123,19 +130,20 @@ def check_ends(env: Subject) -> None:
         expect(not np.any(truncated), "time_limit_is_termination is declared, but a step is truncated")
     expect(np.all(length <= limit), f"an episode lasted {length.max()} steps, max_steps is {limit}")
     early = truncated & (length < limit)
-    expect(not np.any(early), f"truncated after {length[early][:1]} steps, max_steps is {limit}")
+    shortest = length[early].min(initial=limit)
+    expect(not np.any(early), f"truncated after {shortest} steps, max_steps is {limit}")
     at_limit = (length == limit) & np.asarray(play.timestep.valid)
     expect(np.all(play.done[at_limit]), f"an episode goes on after max_steps={limit} steps")
 
 
 def check_dead_agents(env: Subject) -> None:
-    """Who is not alive sees zeros, can only idle, earns nothing, moves nothing; who leaves or joins says so."""
+    """The dead see zeros, can only idle, earn nothing, move nothing; who leaves or joins says so."""
     h = Harness.of(env)
     play, m = h.play("next_step"), h.env.metadata
     seen, following = to_numpy(play.seen()), to_numpy(play.timestep.observation)
     for what, observation in (("reset", to_numpy(play.opening.observation)), ("step", following)):
         dead = ~observation.alive
-        for path, x in jax.tree_util.tree_flatten_with_path(observation.view)[0]:
+        for path, x in flat(observation.view)[0]:
             name = f"{what}: observation.view{jax.tree_util.keystr(path)}"
             expect(not np.any(x[dead]), f"{name} of an agent that is not alive is not zero")
         if not isinstance(m.action_space, Box):
@@ -175,13 +183,25 @@ def _check_inert(h: Harness, play: Play, seen: Observation) -> None:
         alive = jnp.asarray(seen.alive[t, e])
         state, key, action = at((play.before, play.step_key, play.action), t, e)
         alive = alive.reshape((-1,) + (1,) * (action.ndim - 1))
-        _, idle = h.idle.act(key, (), at(seen, t, e))
-        results = [
-            h.step(key, state, jnp.where(alive, action, jnp.asarray(other, action.dtype)))
+        idle = jnp.asarray(h.idle(at(seen, t, e)))
+        futures = [
+            _future(h, key, state, jnp.where(alive, action, jnp.asarray(other, action.dtype)), idle)
             for other in (idle, *(jnp.full_like(action, x) for x in (0, 1)))
         ]
-        for result in results[1:]:
-            expect_same(results[0], result, f"step {t}: an agent that is not alive acted")
+        for future in futures[1:]:
+            expect_same(futures[0], future, f"step {t}: an agent that is not alive acted")
+
+
+def _future(h: Harness, key: Any, state: PyTree, action: Any, idle: Any) -> list[Any]:
+    """Returns what is seen and earned now and in two idle steps after; what is stored does not matter."""
+    shown = []
+    for k in range(3):
+        state, timestep = h.step(key if k == 0 else jax.random.fold_in(key, k), state, action)
+        shown.append(timestep)
+        action = idle
+        if bool(timestep.terminated | timestep.truncated):
+            break
+    return shown
 
 
 def check_illegal_actions(env: Subject) -> None:
@@ -196,13 +216,14 @@ def check_illegal_actions(env: Subject) -> None:
     seen = play.seen()
     for t, e in h.midgame(3):
         state, key, observation = at(play.before, t, e), at(play.step_key, t, e), at(seen, t, e)
-        _, idle = h.idle.act(key, (), observation)
-        idle = np.asarray(idle)
+        idle = h.idle(observation)
         where = f"step {t} of copy {e}"
         for number in outside(space):
             bad = np.full_like(idle, number)
             clipped = (
-                np.clip(np.nan_to_num(bad, nan=0.0), *_bounds(space)) if isinstance(space, Box) else idle
+                np.clip(np.nan_to_num(bad, nan=0.0), space.low, space.high)
+                if isinstance(space, Box)
+                else idle
             )
             _expect_acts_as(h, key, state, bad, [idle, clipped], f"{where}: action {number} for all")
             one, one_clipped = idle.copy(), idle.copy()
@@ -211,10 +232,6 @@ def check_illegal_actions(env: Subject) -> None:
         if "illegal_actions" not in h.env.metadata.extras and not isinstance(space, Box):
             forbidden = _forbidden(observation, idle)
             _expect_acts_as(h, key, state, forbidden, [idle], f"{where}: forbidden actions {forbidden}")
-
-
-def _bounds(space: Box) -> tuple[float, float]:
-    return space.low, space.high
 
 
 def _forbidden(observation: Observation, idle: np.ndarray) -> np.ndarray:
@@ -310,6 +327,7 @@ def check_same_step(env: Subject) -> None:
     """`VectorEnv` in same_step mode: an end pays, and what is observed is the next episode's opening."""
     h = Harness.of(env)
     play = h.play("same_step")
+    _expect_finite(play)
     expect(np.all(np.asarray(play.timestep.valid)), "same_step mode has no invalid steps")
     for t, e in np.argwhere(play.done)[:3]:
         t, e = int(t), int(e)
@@ -354,13 +372,17 @@ def check_traced_once(env: Subject) -> None:
     """Stepping and stepping again is one program, and so is resetting with other numbers."""
     h = Harness.of(env)
     state, timestep = h.reset(h.key)
-    _, idle = h.idle.act(h.key, (), timestep.observation)
-    action: Array = jnp.asarray(idle, h.env.action_space.dtype)
+    action = jnp.asarray(h.idle(timestep.observation))
     for _ in range(3):
         state, timestep = h.step(h.key, state, action)
     expect(h.step_traces == 1, f"step was traced {h.step_traces} times for one shape")
     traces = []
-    reset = jax.jit(lambda k, p: traces.append(1) or h.env.reset(k, params=p))
+
+    def counted(key: Any, params: Any) -> Any:
+        traces.append(1)
+        return h.env.reset(key, params=params)
+
+    reset = jax.jit(counted)
     jax.eval_shape(reset, h.key, h.env.params)
     jax.eval_shape(reset, h.key, nudge(h.env).params)
     expect(len(traces) == 1, f"reset was traced {len(traces)} times for params of one shape")

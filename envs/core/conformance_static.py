@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from shoal.envs.core.conformance_harness import Harness, expect
+from shoal.envs.core.conformance_harness import Harness, expect, flat, lowered_reset, lowered_step
 from shoal.envs.core.environment import Environment
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.options import check_value
@@ -52,7 +52,7 @@ def check_metadata(env: Environment[Any, Any] | Harness | str) -> None:
     _check_padding(env)
     for name, spaces in (("observation_columns", m.observation_spaces), ("action_columns", m.action_spaces)):
         _check_columns(name, getattr(m, name), spaces)
-    if m.entity_actions is not None:
+    if m.entity_actions is not None and isinstance(m.observation_space, EntityView):
         slots = m.observation_space.entity_mask.shape[-1]
         expect(len(m.entity_actions) == slots, f"metadata.entity_actions must have {slots} entries")
 
@@ -174,8 +174,8 @@ def _check_mask_type(space: Space, mask: PyTree, agents: tuple[int, ...], which:
 
 
 def _expect_same_types(before: PyTree, after: PyTree, what: str) -> None:
-    left, structure = jax.tree_util.tree_flatten_with_path(before)
-    right, other = jax.tree_util.tree_flatten_with_path(after)
+    left, structure = flat(before)
+    right, other = flat(after)
     expect(structure == other, f"step turns the {what} {structure} into {other}")
     for (path, a), (_, b) in zip(left, right, strict=True):
         name = f"{what}{jax.tree_util.keystr(path)}"
@@ -217,30 +217,18 @@ def check_describe(env: Environment[Any, Any] | Harness | str) -> None:
 
 
 def check_purity(env: Environment[Any, Any] | Harness | str) -> None:
-    """Tracing twice gives one program, without callbacks: nothing is drawn or kept outside of the arguments."""
+    """Tracing twice gives one program without callbacks: nothing is drawn or kept outside of arguments."""
     h = Harness.of(env)
     key, state, action, _ = h.shapes()
     traced = jax.make_jaxpr(lambda k, s, a: h.env.step(k, s, a))(key, state, action)
     expect(not traced.effects, f"step has side effects: {traced.effects}")
     expect("callback" not in str(traced), "step calls back into Python")
-    for what, lower in (("reset", _lowered_reset), ("step", _lowered_step)):
-        expect(lower(h) == lower(h), f"tracing {what} twice gives two programs: something is drawn in Python")
-
-
-def _lowered_reset(h: Harness, env: Environment[Any, Any] | None = None) -> str:
-    env = h.env if env is None else env
-    key, *_ = h.shapes()
-    return str(jax.jit(lambda k, p: env.reset(k, params=p)).lower(key, h.env.params).as_text())
-
-
-def _lowered_step(h: Harness, env: Environment[Any, Any] | None = None) -> str:
-    env = h.env if env is None else env
-    key, state, action, _ = h.shapes()
-    return str(jax.jit(lambda k, s, a: env.step(k, s, a)).lower(key, state, action).as_text())
+    same = h.lowered_reset == lowered_reset(h.env) and h.lowered_step == lowered_step(h.env)
+    expect(same, "tracing twice gives two programs: something is drawn in Python")
 
 
 def check_params(env: Environment[Any, Any] | Harness | str) -> None:
-    """Parameters are array leaves that a reset can be vmapped over, and steps read them from the state only."""
+    """Parameters are array leaves that resets can be vmapped over; steps read them from the state only."""
     h = Harness.of(env)
     for path, leaf in jax.tree_util.tree_flatten_with_path(h.env.params)[0]:
         name = f"params{jax.tree_util.keystr(path)}"
@@ -257,9 +245,9 @@ def check_params(env: Environment[Any, Any] | Harness | str) -> None:
     state, _ = jax.eval_shape(jax.vmap(lambda k, p: h.env.reset(k, params=p)), keys, stacked)
     jax.eval_shape(jax.vmap(lambda k, s, a: h.env.step(k, s, a)), keys, state, action)
     nudged = nudge(h.env)
-    expect(_lowered_reset(h) == _lowered_reset(h, nudged), "reset(key, params) depends on env.params as well")
+    expect(h.lowered_reset == lowered_reset(nudged), "reset(key, params) depends on env.params as well")
     expect(
-        _lowered_step(h) == _lowered_step(h, nudged),
+        h.lowered_step == lowered_step(nudged),
         "step depends on env.params: numbers must be read from the state, where the reset's params were put",
     )
 

@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Returns ``"; did you mean 'x'?"`` for the closest choice, or the choices themselves when few, else ''."""
+    """Returns ``"; did you mean 'x'?"`` for the closest choice, else the choices when few, else ''."""
     names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

@@ -123,5 +123,5 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     array = np.asarray(value)
     if array.dtype == np.float32:
-        return np.vectorize(lambda x: float(str(x)), otypes=[object])(array).tolist()
+        return np.array([float(str(x)) for x in array.ravel()]).reshape(array.shape).tolist()
     return array.tolist() if array.dtype.kind in "biuf" else value

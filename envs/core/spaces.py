@@ -111,7 +111,7 @@ Space: TypeAlias = Discrete | MultiDiscrete | Box
 
 
 def choose(u: Array, mask: Array) -> Array:
-    """Picks the legal index at quantile ``u`` in [0, 1): uniform over the true entries of ``mask`` [..., n]."""
+    """Picks the legal index at quantile ``u`` in [0, 1), uniform over the true of ``mask`` [..., n]."""
     count = jnp.cumsum(mask.astype(jnp.int32), axis=-1)
     total = count[..., -1]
     rank = jnp.minimum((u * total.astype(jnp.float32)).astype(jnp.int32), total - 1)

@@ -1,0 +1,126 @@
+"""What the benchmark prints: the machine, versions, and rows for people, Markdown or JSON."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl")
+COLUMNS = ("what", "envs", "steps/s", "compile s", "MiB", "peer", "envs", "steps/s", "compile s", "ratio")
+
+
+def envelope(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Puts rows beside the machine and the versions that they were measured with."""
+    import jax
+
+    from shoal.baselines import devices
+
+    found = jax.local_devices()
+    return {
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": devices.core_count(),
+            "device": found[0].device_kind if found[0].platform != "cpu" else "cpu",
+            "platform": found[0].platform,
+        },
+        "versions": {"python": sys.version.split()[0], **_versions()},
+        "rows": rows,
+    }
+
+
+def side(speed: float, prepared: dict[str, Any], rates: Sequence[float]) -> dict[str, Any]:
+    """Returns the entries that both sides of a row have."""
+    return {
+        "steps_per_second": speed,
+        "compile_seconds": prepared["compile_seconds"],
+        "peak_bytes": prepared["peak_bytes"],
+        "devices": prepared["devices"],
+        "repeats": list(rates),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Returns a row as text, in the order of ``COLUMNS``."""
+    what = row["env"] if row["algorithm"] is None else f"{row['env']}, {row['algorithm']}"
+    peer = row["peer"]
+    theirs = ("-", "-", "-", "-", "-")
+    if peer is not None:
+        theirs = (
+            peer["name"],
+            str(peer["num_envs"]),
+            f"{peer['steps_per_second']:,.0f}",
+            f"{peer['compile_seconds']:.1f}",
+            f"{row['ratio']:.2f}x",
+        )
+    memory = "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f}"
+    return (
+        what,
+        str(row["num_envs"]),
+        f"{row['steps_per_second']:,.0f}",
+        f"{row['compile_seconds']:.1f}",
+        memory,
+        *theirs,
+    )
+
+
+def remarks(report: dict[str, Any]) -> list[str]:
+    """Returns what a reader of the table must know."""
+    lines = []
+    for row in report["rows"]:
+        rates = row.get("finished_episodes")
+        if rates is not None and not rates["equal"]:
+            lines.append(
+                f"{row['env']}: NOT COMPARABLE, episodes finish at different rates "
+                f"({rates['per_step']:.5f} and {rates['peer_per_step']:.5f} per step)"
+            )
+        if "skipped" in row:
+            lines.append(f"{row['env']}, {row['algorithm']}: {row['skipped']}")
+    return lines
+
+
+def _caption(report: dict[str, Any]) -> str:
+    machine, versions = report["machine"], report["versions"]
+    place = f"{machine['processor']}, {machine['cores']} cores"
+    if machine["platform"] != "cpu":
+        place += f", {machine['device']}"
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{place}; {packages}"
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Prints a table for people."""
+    from shoal.baselines.output import print_table
+
+    print_table(_caption(report), COLUMNS, map(cells, report["rows"]), right=(1, 2, 3, 4, 6, 7, 8, 9))
+    for line in remarks(report):
+        print(line)
+
+
+def markdown_table(report: dict[str, Any]) -> str:
+    """Returns the table in Markdown, its caption above it."""
+    lines = [_caption(report), "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in report["rows"]]
+    return "\n".join([*lines, *(["", *remarks(report)] if remarks(report) else [])])

@@ -1,0 +1,247 @@
+"""The process that one suite is timed in, and how the benchmark talks to it: one JSON object per line.
+
+A process per suite keeps devices, thread pools and memory of the suites apart. Nothing is read from or
+written to the cache of compiled programs, so that compile times are cold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from shoal.envs.core.errors import UserError
+
+
+class Worker:
+    """The benchmark's end: starts a process and asks it things."""
+
+    def __init__(self, **task: Any) -> None:
+        """Starts the process; ``task`` says what it will time (see `main`)."""
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        variables = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false", "WANDB_MODE": "disabled"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "shoal.baselines.bench.worker", json.dumps(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,  # a file: nobody reads a pipe while the process works
+            text=True,
+            env=variables,
+        )
+        self.name = str(task["suite"])
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """Sends one question and waits for the answer.
+
+        Raises:
+            UserError: with the last line that the process wrote when it failed.
+        """
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+            for line in self.process.stdout:
+                if line.startswith(ANSWER):  # libraries print to standard output too
+                    return json.loads(line.removeprefix(ANSWER))
+        except BrokenPipeError:
+            pass
+        self.process.wait()
+        self.errors.seek(0)
+        lines = [line for line in self.errors.read().splitlines() if line.strip()]
+        last = lines[-1] if lines else "it said nothing"
+        raise UserError(f"the process that times {self.name} failed: {last}")
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+    def __enter__(self) -> Worker:
+        """Is used as a context."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the process."""
+        self.close()
+
+
+ANSWER = "shoal-bench-answer "
+
+
+class EnvTask:
+    """Times an environment batch."""
+
+    def __init__(self, suite: str, env: str) -> None:
+        """Starts the backend the suite's own way: ours with a device per core on CPU."""
+        if suite == "shoal":
+            from shoal.baselines import devices
+
+            devices.start()
+        self.suite, self.env = suite, env
+        self.stand: Any = None
+        self.opened: Any = None
+        self.stepped: Any = None
+
+    def prepare(self, num_envs: int) -> dict[str, Any]:
+        """Makes the batch and compiles it, cold."""
+        import jax
+
+        from shoal.baselines.bench.subjects import SUBJECTS
+
+        self.stand = self.opened = self.stepped = None  # room for the next batch
+        jax.clear_caches()
+        subject = SUBJECTS[self.suite](self.env, num_envs)  # imports libraries, so it is not timed
+        began = time.perf_counter()
+        self.opened, self.stepped = subject.compile()
+        seconds = time.perf_counter() - began
+        self.num_envs = num_envs
+        self.restart()
+        self.run(1)
+        return {
+            "compile_seconds": seconds,
+            "peak_bytes": peak_bytes([self.opened, self.stepped]),
+            "devices": len(subject.devices),
+        }
+
+    def restart(self) -> dict[str, Any]:
+        """Opens the batch anew."""
+        import jax
+
+        self.stand = jax.block_until_ready(self.opened(jax.random.key(1)))
+        return {}
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Plays ``steps`` steps per environment on from where the batch stands."""
+        import jax
+        import jax.numpy as jnp
+        import numpy as np
+
+        count = jnp.asarray(steps, jnp.int32)
+        began = time.perf_counter()
+        self.stand = jax.block_until_ready(self.stepped(self.stand, count))
+        seconds = time.perf_counter() - began
+        finished = np.asarray(self.stand.finished, np.float64)
+        return {
+            "steps": steps * self.num_envs,
+            "seconds": seconds,
+            "checksum": float(np.sum(np.asarray(self.stand.checksum), dtype=np.float64)),
+            "steps_each": int(self.stand.clock),
+            "finished_mean": float(np.mean(finished)),
+            "finished_error": float(np.std(finished) / np.sqrt(len(finished))),
+        }
+
+
+class TrainTask:
+    """Times our training."""
+
+    def __init__(self, suite: str, overrides: list[str]) -> None:
+        """Composes the configuration."""
+        from shoal.baselines import devices
+        from shoal.baselines.config import compose
+
+        devices.start()
+        self.config = compose(overrides)
+
+    def prepare(self, updates: int) -> dict[str, Any]:
+        """Builds and compiles, cold; the opening state is made, too."""
+        import jax
+        import jax.numpy as jnp
+
+        from shoal.baselines.build import build
+
+        began = time.perf_counter()
+        built = build(self.config)
+        self.state = jax.block_until_ready(built.init())
+        self.compiled = built.program.lower(self.state).compile()
+        seconds = time.perf_counter() - began
+        self.updates = jnp.asarray(updates, jnp.int32)
+        self.steps = updates * built.config.steps_per_update
+        return {
+            "compile_seconds": seconds,
+            "peak_bytes": peak_bytes([self.compiled]),
+            "devices": len(built.devices),
+            "num_envs": built.config.num_envs,
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Runs the updates on from where training stands."""
+        import jax
+
+        began = time.perf_counter()
+        self.state, *rest = self.compiled(self.state, self.updates)
+        jax.block_until_ready((self.state, rest))
+        return {"steps": self.steps, "seconds": time.perf_counter() - began}
+
+
+class PeerTrainTask:
+    """Times a peer's training script, unmodified."""
+
+    def __init__(self, suite: str, repo: str, algorithm: str, settings: dict[str, Any]) -> None:
+        """Imports the script."""
+        from shoal.baselines.bench.peers import jaxmarl_training
+
+        self.make, self.settings = jaxmarl_training(Path(repo), algorithm), settings
+
+    def prepare(self, updates: int) -> dict[str, Any]:
+        """Compiles, cold."""
+        import jax
+
+        settings = dict(self.settings)
+        self.steps = updates * settings["NUM_ENVS"] * settings["NUM_STEPS"]
+        settings["TOTAL_TIMESTEPS"] = self.steps
+        began = time.perf_counter()
+        self.key = jax.random.PRNGKey(0)
+        self.compiled = jax.jit(self.make(settings)).lower(self.key).compile()
+        seconds = time.perf_counter() - began
+        return {"compile_seconds": seconds, "peak_bytes": peak_bytes([self.compiled]), "devices": 1}
+
+    def run(self) -> dict[str, Any]:
+        """Runs the whole of it from the start: that is what it compiles to."""
+        import jax
+
+        began = time.perf_counter()
+        jax.block_until_ready(self.compiled(self.key))
+        return {"steps": self.steps, "seconds": time.perf_counter() - began}
+
+
+def peak_bytes(programs: list[Any]) -> int | None:
+    """Returns the device's own peak where it counts, else what the largest program needs by its compiler."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        return int(stats["peak_bytes_in_use"])
+    sizes = []
+    for program in programs:
+        need = program.memory_analysis()
+        if need is not None:
+            whole = need.argument_size_in_bytes + need.output_size_in_bytes + need.temp_size_in_bytes
+            sizes.append(int(whole - need.alias_size_in_bytes))
+    return max(sizes, default=None)
+
+
+TASKS = {"env": EnvTask, "train": TrainTask, "peer-train": PeerTrainTask}
+
+
+def main() -> None:
+    """Makes the task named on the command line, then answers questions until standard input ends."""
+    settings = json.loads(sys.argv[1])
+    task = TASKS[settings.pop("task")](**settings)
+    for line in sys.stdin:
+        question = json.loads(line)
+        answer = getattr(task, question.pop("ask"))(**question)
+        print(ANSWER + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,160 @@
+"""From a configuration to what runs: environment, learners, compiled program, members."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from shoal.algorithms.blocks.learner import Group, Learner, Setting, hyper_of
+from shoal.algorithms.blocks.minibatches import check_minibatches
+from shoal.algorithms.blocks.rollout import rollout
+from shoal.algorithms.registry import learner_class
+from shoal.algorithms.training import Program, ProgramState
+from shoal.baselines import devices
+from shoal.baselines.config import RunConfig
+from shoal.envs.core import Environment, VectorEnv, make
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the runs that are trained side by side."""
+
+    seed: int
+    swept: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a configuration amounts to on this machine."""
+
+    config: RunConfig  # with everything resolved
+    env: Environment[Any, Any]
+    learners: dict[str, tuple[Group, Learner]]
+    program: Program
+    members: tuple[Member, ...]
+    devices: tuple[Any, ...]
+    notes: tuple[str, ...]  # what to tell the user
+
+    def keys(self, purpose: str) -> jax.Array:
+        """Returns one key per member for a purpose; different purposes share no randomness."""
+        return jnp.stack([named_key(member.seed, purpose) for member in self.members])
+
+    def init(self) -> ProgramState:
+        """Returns the opening state of all members."""
+        (learner,) = (learner for _, learner in self.learners.values())
+        hypers = [
+            hyper_of(learner.config) | {k: jnp.float32(v) for k, v in m.swept.items()} for m in self.members
+        ]
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *hypers)
+        return self.program.init(self.keys("training"), dict.fromkeys(self.learners, stacked))
+
+    def policy_params(self, state: ProgramState) -> dict[str, Any]:
+        """Returns what policies play with: learner name -> parameters."""
+        return {name: learner.params for name, learner in state.learners.items()}
+
+
+def named_key(seed: int, purpose: str) -> jax.Array:
+    """Returns the key of a seed for one named purpose."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+
+
+def members_of(config: RunConfig) -> tuple[Member, ...]:
+    """Returns every combination of swept values, each with all seeds."""
+    points = itertools.product(*config.sweep.values())
+    return tuple(
+        Member(config.seed + i, dict(zip(config.sweep, point, strict=True)))
+        for point in points
+        for i in range(config.num_seeds)
+    )
+
+
+def make_env(config: RunConfig) -> Environment[Any, Any]:
+    """Makes the run's environment."""
+    return make(config.env_id, **config.env_options)
+
+
+def make_learners(
+    config: RunConfig, env: Environment[Any, Any], shuffle_groups: int = 1
+) -> dict[str, tuple[Group, Learner]]:
+    """Returns the run's learners by name; one learner owns all agents."""
+    group = Group("all", tuple(range(env.num_agents)))
+    setting = Setting(
+        env=env,
+        group=group,
+        num_envs=config.num_envs,
+        total_updates=config.total_updates,
+        final_observations=VectorEnv(env, config.num_envs).mode == "next_step",
+        shuffle_groups=shuffle_groups,
+    )
+    kind = learner_class(config.algorithm_name)
+    return {config.algorithm_name: (group, kind(config.algorithm, config.network, setting))}
+
+
+def build(config: RunConfig) -> Built:
+    """Builds everything but the arrays; the configuration that comes back has its nulls resolved.
+
+    Raises:
+        UserError: when environments, minibatches and devices do not fit together.
+    """
+    env = make_env(config)
+    rows = config.num_envs * env.num_agents
+
+    def fits(count: int) -> bool:
+        groups = count if config.shuffle_groups is None else config.shuffle_groups
+        minibatches = getattr(config.algorithm, "minibatches", 1)
+        return config.num_envs % count == 0 and rows % (groups * minibatches) == 0
+
+    if not fits(1):
+        check_minibatches(rows, config.algorithm.minibatches, config.shuffle_groups or 1)
+    chosen, note = devices.choose(config.devices, fits, config.num_envs)
+    groups = len(chosen) if config.shuffle_groups is None else config.shuffle_groups
+    config = _resolved(dataclasses.replace(config, env_id=env.id, shuffle_groups=groups))
+    learners = make_learners(config, env, groups)
+    program = Program(env, learners, config.num_envs, config.algorithm.rollout_length, chosen)
+    notes = [note, devices.determinism_note(config.deterministic, chosen[0].platform)]
+    return Built(
+        config, env, learners, program, members_of(config), tuple(chosen), tuple(n for n in notes if n)
+    )
+
+
+def _resolved(config: RunConfig) -> RunConfig:
+    """Fills in the intervals; evaluations fall on rows of metrics.jsonl."""
+    total, step = config.total_updates, config.steps_per_update
+    log_every = max(1, total // 200) if config.log_every is None else min(config.log_every, total)
+    every = config.eval.every
+    if every is None:
+        every = max(1, total // 20) * step
+    if every:
+        rows = max(1, round(every / step / log_every))
+        every = rows * log_every * step
+    return dataclasses.replace(
+        config, log_every=log_every, eval=dataclasses.replace(config.eval, every=every)
+    )
+
+
+def memory_bytes(built: Built) -> tuple[int, int]:
+    """Returns bytes of the training state and of one rollout, all members together; runs nothing."""
+    program = built.program
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), len(built.members)))
+    state = jax.eval_shape(lambda k: _open(program, k), keys)
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
+    _, trajectories, _ = jax.eval_shape(
+        lambda s: rollout(program.venv, program.learners, s.learners, s.play, s.key, program.rollout_length),
+        one,
+    )
+    return _size(state), _size(trajectories) * len(built.members)
+
+
+def _open(program: Program, keys: Any) -> ProgramState:
+    return program.init(keys)
+
+
+def _size(tree: Any) -> int:
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -1,0 +1,211 @@
+"""Policies to play with: trained ones out of a run folder, and the scripted ones of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from shoal.envs.core import (
+    Environment,
+    IdlePolicy,
+    Key,
+    Observation,
+    Policy,
+    PyTree,
+    RandomPolicy,
+    UserError,
+    make,
+)
+from shoal.envs.core.errors import nearest
+
+
+class Player:
+    """A policy of all agents together with its environment, compiled; itself a `shoal.envs.core.Policy`.
+
+    Attributes:
+        name: what it is called in reports: ``random``, ``runs/demo@0``.
+        params: its parameters, empty for scripted ones.
+        policy_of: parameters -> policy, for use inside larger programs.
+        folder: the run folder it came from, if any.
+    """
+
+    def __init__(
+        self,
+        env: Environment[Any, Any],
+        name: str,
+        policy_of: Callable[[PyTree], Policy],
+        params: PyTree = (),
+        folder: Path | None = None,
+    ) -> None:
+        """Compiles nothing yet."""
+        self._env = env
+        self.name = name
+        self.policy_of = policy_of
+        self.params = params
+        self.folder = folder
+
+    def env(self) -> Environment[Any, Any]:
+        """Returns the environment that it was made (trained) for."""
+        return self._env
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether `act` must be given the environment's whole state."""
+        return self.policy_of(self.params).needs_state
+
+    def initial_carry(self, batch: tuple[int, ...] = ()) -> PyTree:
+        """Returns the memory with which an episode opens, for a batch of this shape."""
+        return self.policy_of(self.params).initial_carry(batch)
+
+    def act(
+        self,
+        key: Key,
+        carry: PyTree,
+        observation: Observation,
+        state: PyTree = None,
+        greedy: bool = True,
+        first: Array | None = None,
+    ) -> tuple[PyTree, Array]:
+        """Chooses the actions of all agents.
+
+        Args:
+            key: decides drawn actions; unused when greedy.
+            carry: from `initial_carry` or from the call before.
+            observation: ``timestep.observation`` of one environment (leaves [A, ...]) as `Environment.step`
+                returns it, or of a batch of any leading shape ``B`` (leaves [*B, A, ...]).
+            state: the environment's state, where `needs_state`.
+            greedy: the most probable actions instead of drawn ones.
+            first: ``timestep.first``; needed where episodes follow each other without a new `initial_carry`.
+
+        Returns:
+            The memory for the next call and actions [*B, A] (or [*B, A, D]).
+        """
+        return self._act(self.params, key, carry, observation, state, greedy, first)
+
+    @cached_property
+    def _act(self) -> Any:
+        def act(
+            params: PyTree,
+            key: Key,
+            carry: PyTree,
+            observation: Observation,
+            state: PyTree,
+            greedy: bool,
+            first: Array | None,
+        ) -> tuple[PyTree, Array]:
+            return self.policy_of(params).act(key, carry, observation, state, greedy, first)
+
+        return jax.jit(act, static_argnums=5)
+
+
+def resolve_policy(env: Environment[Any, Any], name: str) -> Policy:
+    """Returns a policy by name: ``random``, ``idle``, or one of the environment's own.
+
+    Raises:
+        UserError: when there is none, with the nearest one.
+    """
+    makers: dict[str, Callable[[], Any]] = {
+        "random": lambda: RandomPolicy(env),
+        "idle": lambda: IdlePolicy(env),
+        **env.scripted_policies(),
+    }
+    if name not in makers:
+        raise UserError(f"{env.id} has no policy {name!r}{nearest(name, makers)}")
+    return makers[name]()
+
+
+def load_policy(run: str | Path, member: int | None = None) -> Player:
+    """Loads a trained policy.
+
+    Args:
+        run: a run folder, or ``RUN@member`` for one of several members.
+        member: the same as a number; by default the best one by evaluation.
+
+    Raises:
+        UserError: when there is no such run or member, or nothing was saved yet.
+    """
+    # Imported here: scripted policies need none of it.
+    from shoal.baselines.build import make_env, make_learners, members_of
+    from shoal.baselines.checkpoints import read_best, unflatten
+    from shoal.baselines.evaluation import learned_policy
+
+    folder, named = split_member(run)
+    member = named if member is None else member
+    config = _run_config(folder)
+    env = make_env(config)
+    learners = make_learners(config, env, config.shuffle_groups or 1)
+    flat, note = read_best(folder / "checkpoints")
+    count = len(members_of(config))
+    member = int(note.get("member", 0)) if member is None else member
+    if not 0 <= member < count:
+        raise UserError(f"{folder} has no member {member}; it has {count}, counted from 0")
+    shapes = {
+        name: jax.eval_shape(lambda key, learner=learner: learner.init(key).params, jax.random.key(0))
+        for name, (_, learner) in learners.items()
+    }
+    stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
+    try:
+        params = unflatten(stacked, flat)
+    except ValueError as error:
+        raise UserError(f"{folder} was saved by another version of Shoal: {error}") from error
+    chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[member]), params)
+    name = str(folder) if count == 1 else f"{folder}@{member}"
+    return Player(env, name, learned_policy(env, learners), chosen, folder)
+
+
+def _run_config(folder: Path) -> Any:
+    """Reads what a run resolved to."""
+    from shoal.baselines.config import from_dict, read_yaml
+
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"there is no run folder {str(folder)!r} (no config.yaml in it)")
+    return from_dict(read_yaml(folder))
+
+
+def _run_env(folder: Path) -> Environment[Any, Any]:
+    """Makes the environment that a run was trained in."""
+    from shoal.baselines.build import make_env
+
+    return make_env(_run_config(folder))
+
+
+def find_player(target: str, policy: str | None) -> Player:
+    """Returns who plays, as the command line says it: a run folder, or an environment id and a policy's name.
+
+    Raises:
+        UserError: when neither is there.
+    """
+    from shoal.envs.core.registry import resolve
+
+    folder, _ = split_member(target)
+    if folder.exists():
+        if policy is None:
+            return load_policy(target)
+        env = _run_env(folder)
+    elif policy is None:
+        try:
+            id = resolve(target)
+        except UserError:
+            raise UserError(
+                f"there is no run folder {str(folder)!r}; give one, or an environment id with --policy random"
+            ) from None
+        raise UserError(f"who plays {id}? add --policy random, idle, scripted or another of its policies")
+    else:
+        env = make(target)
+    chosen = resolve_policy(env, policy)
+    return Player(env, policy, lambda _: chosen, folder=folder if folder.exists() else None)
+
+
+def split_member(run: str | Path) -> tuple[Path, int | None]:
+    """Splits ``RUN@member``; a folder that has such a name itself is meant as it stands."""
+    text = str(run)
+    name, at, number = text.rpartition("@")
+    if at and number.isdigit() and not Path(text).exists():
+        return Path(name), int(number)
+    return Path(text), None

@@ -1,0 +1,145 @@
+"""How a battle goes on: moving, shooting, walls, pushing.
+
+Everything here works on a single world and on a batch alike: units lie in the first axis, and arrays may share
+further trailing axes (`batch_last`). Scalars of the state are lifted with ``[None]`` to meet unit arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from shoal.envs.combat.smax.types import FIRST_ATTACK, STOP, Draws, Options, State
+
+_FAR = 1e9  # map units
+
+
+@struct.dataclass
+class Orders:
+    """What every unit does during the whole step."""
+
+    move_x: Array  # [N] f32, a unit vector or zero
+    move_y: Array  # [N] f32
+    attack: Array  # [N] i32, attack action in own numbering, 0 if none
+    target: Array  # [N] i32, the attacked unit's global index, the unit's own if none
+
+
+def index_like(size: int, like: Array, axis: int) -> Int[Array, "..."]:
+    """Returns ``0 .. size-1`` along ``axis``, with the rank of ``like``."""
+    shape = [1] * like.ndim
+    shape[axis] = size
+    return jnp.arange(size, dtype=jnp.int32).reshape(shape)
+
+
+def decode(options: Options, action: Int[Array, "units *batch"]) -> Orders:
+    """Turns actions into orders; an index outside the unit's own numbering stops."""
+    n_a, n_e = options.num_allies, options.num_enemies
+    unit = index_like(n_a + n_e, action, 0)
+    size = jnp.where(unit < n_a, FIRST_ATTACK + n_e, FIRST_ATTACK + n_a)
+    action = jnp.where((action >= 0) & (action < size), action, STOP)
+    attack = jnp.where(action >= FIRST_ATTACK, action, 0)
+
+    def sign(plus: int, minus: int) -> Array:
+        return (action == plus).astype(jnp.float32) - (action == minus).astype(jnp.float32)
+
+    # Enemies number their opponents from the last ally down.
+    slot = attack - FIRST_ATTACK
+    opponent = jnp.where(unit < n_a, n_a + slot, n_a - 1 - slot)
+    return Orders(
+        move_x=sign(1, 3),
+        move_y=sign(0, 2),
+        attack=attack,
+        target=jnp.where(attack > 0, opponent, unit),
+    )
+
+
+def push(
+    x: Float[Array, "units *batch"],
+    y: Float[Array, "units *batch"],
+    radius: Float[Array, "units *batch"],
+    alive: Bool[Array, "units *batch"],
+) -> tuple[Float[Array, "units *batch"], Float[Array, "units *batch"]]:
+    """Moves overlapping living units apart, each by half the overlap, in one pass over all pairs."""
+    radius = jnp.where(alive, radius, -_FAR)  # the sum with a dead unit's is negative: no overlap
+
+    def shift(other: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        dx, dy = x - other[0], y - other[1]
+        distance = jnp.sqrt(dx * dx + dy * dy) + 1e-6
+        overlap = 0.5 * jnp.maximum((radius + other[2]) / distance - 1.0, 0.0)
+        return dx * overlap, dy * overlap
+
+    def add(total: tuple[Array, Array], other: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        dx, dy = shift(tuple(part[None] for part in other))
+        return (total[0] + dx, total[1] + dy), None
+
+    (push_x, push_y), _ = jax.lax.scan(add, (jnp.zeros_like(x), jnp.zeros_like(y)), (x, y, radius))
+    return x + push_x, y + push_y
+
+
+def _at(values: Array, index: Array) -> Array:
+    return jnp.take_along_axis(values, index, axis=0, mode="promise_in_bounds")
+
+
+def _damage_taken(target: Array, dealt: Array) -> Array:
+    """Adds up what is dealt to each unit."""
+    nothing = jnp.zeros_like(dealt)
+    if dealt.ndim == 1:
+        return nothing.at[target].add(dealt, mode="promise_in_bounds")
+    column = index_like(dealt.shape[1], dealt, 1)
+    return nothing.at[target, column].add(dealt, mode="promise_in_bounds")
+
+
+def world_step(options: Options, state: State, orders: Orders, jitter: Array) -> State:
+    """Plays one world step; all units act at once, on what was so at its start."""
+    dt = state.seconds_per_world_step[None]
+    x, y, alive = state.x, state.y, state.alive
+
+    target = orders.target
+    off_x, off_y = _at(x, target) - x, _at(y, target) - y
+    in_range = off_x * off_x + off_y * off_y < state.range * state.range
+    ready = alive & _at(alive, target) & (state.cooldown <= 0.0) & (orders.attack > 0)
+    fires = in_range & ready
+    health = state.health - _damage_taken(target, jnp.where(fires, state.damage, 0.0))
+    health = jnp.maximum(health, 0.0)
+    cooldown = jnp.where(fires, state.reload + jitter, state.cooldown - dt)
+
+    stride = state.speed * dt
+    width, height = state.map_width[None], state.map_height[None]
+    x = jnp.where(alive, jnp.clip(x + orders.move_x * stride, 0.0, width), x)
+    y = jnp.where(alive, jnp.clip(y + orders.move_y * stride, 0.0, height), y)
+    if options.walls_cause_death:
+        health = jnp.where((x <= 0.0) | (y <= 0.0) | (x >= width) | (y >= height), 0.0, health)
+    x, y = push(x, y, state.radius, health > 0.0)
+    return replace(state, x=x, y=y, health=health, cooldown=cooldown)
+
+
+def play(options: Options, state: State, action: Int[Array, "units *batch"], draws: Draws) -> State:
+    """Plays one environment step with the actions of all units."""
+    orders = decode(options, action)
+    jitter = jnp.broadcast_to(draws.reload_jitter, (options.world_steps, *draws.reload_jitter.shape[1:]))
+
+    def one(moving: tuple[Array, ...], jitter: Array) -> tuple[tuple[Array, ...], None]:
+        x, y, health, cooldown = moving
+        after = world_step(
+            options, replace(state, x=x, y=y, health=health, cooldown=cooldown), orders, jitter
+        )
+        return (after.x, after.y, after.health, after.cooldown), None
+
+    start = (state.x, state.y, state.health, state.cooldown)
+    (x, y, health, cooldown), _ = jax.lax.scan(one, start, jitter)
+    return replace(
+        state,
+        x=x,
+        y=y,
+        health=health,
+        cooldown=cooldown,
+        move_x=orders.move_x,
+        move_y=orders.move_y,
+        attack=orders.attack,
+        step=state.step + 1,
+    )

@@ -1,0 +1,191 @@
+"""SMAX, assembled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from shoal.envs.combat.smax import dynamics, enemy, levels, observation, reward
+from shoal.envs.combat.smax.bots import HeuristicPolicy
+from shoal.envs.combat.smax.types import (
+    FIRST_ATTACK,
+    OWN_FEATURES,
+    STOP,
+    TABLES,
+    UNIT_FEATURES,
+    UNIT_NAMES,
+    Draws,
+    Level,
+    Options,
+    Params,
+    State,
+)
+from shoal.envs.common.batching import batch_last
+from shoal.envs.core.environment import Environment, Metadata, MetricSpec
+from shoal.envs.core.errors import UserError
+from shoal.envs.core.spaces import Box, Discrete
+from shoal.envs.core.types import EntityView, Key, Observation, Outcome
+
+_METRICS = (
+    MetricSpec("win_rate", "all enemies dead and an ally alive", 0.0, 1.0, True),
+    MetricSpec("draw_rate", "nobody left alive", 0.0, 1.0, False),
+    MetricSpec("timeout_rate", "the time limit came first", 0.0, 1.0, False),
+    MetricSpec("allies_alive", "share of the allies alive", 0.0, 1.0, True),
+    MetricSpec("enemies_alive", "share of the enemies alive", 0.0, 1.0, False),
+)
+
+
+class Smax(Environment[State, Level]):
+    """Two teams of units fight until one is gone; the agents are the allies, or both teams."""
+
+    Options = Options
+    Params = Params
+    options: Options
+    params: Params
+
+    def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
+        """Turns the unit tables into arrays and checks everything.
+
+        Raises:
+            UserError: for a malformed unit list, or a number or table out of its range.
+        """
+        options = Options() if options is None else options
+        super().__init__(id, options, _as_tables(Params() if params is None else params))
+        self._dynamics = batch_last(partial(_dynamics, self.options))
+        self._initial_state = batch_last(partial(levels.initial_state, self.options))
+        self._observe = batch_last(partial(observation.observe, self.options))
+        self._global_state = batch_last(partial(observation.global_state, self.options))
+
+    def make_metadata(self) -> Metadata:
+        """Names allies first, then (where they are agents) enemies."""
+        o = self.options
+        n_a, n_e = o.num_allies, o.num_enemies
+        both = o.control == "both"
+        agents = tuple(f"ally_{i}" for i in range(n_a))
+        sizes = [FIRST_ATTACK + n_e] * n_a
+        groups = {"allies": tuple(range(n_a))}
+        if both:
+            agents += tuple(f"enemy_{i}" for i in range(n_e))
+            sizes += [FIRST_ATTACK + n_a] * n_e
+            groups["enemies"] = tuple(range(n_a, n_a + n_e))
+        view = _view_space(o)
+        slots = o.num_units - 1
+        attack_of_slot = tuple(FIRST_ATTACK + k - (n_a - 1) if k >= n_a - 1 else -1 for k in range(slots))
+        types = o.ally_types + (o.enemy_types if both else ())
+        return Metadata(
+            agents=agents,
+            teams=(0,) * n_a + (1,) * (n_e if both else 0),
+            agent_types=(0,) * n_a + (1,) * (n_e if both else 0),
+            groups=groups,
+            observation_spaces=(view,) * len(agents),
+            action_spaces=tuple(Discrete(size) for size in sizes),
+            observation_space=view,
+            action_space=Discrete(max(sizes)),
+            state_space=Box(-np.inf, np.inf, (o.num_units * (OWN_FEATURES + 2),)),
+            max_steps=o.max_steps + 1,
+            time_limit_is_termination=True,
+            team_reward="shared",
+            metric_specs=_METRICS,
+            citation="Rutherford et al., JaxMARL: Multi-Agent RL Environments and Algorithms in JAX, arXiv 2311.10090",
+            dead_agents_earn=True,
+            entity_actions=attack_of_slot if not both or n_a == n_e else None,
+            extras={
+                "idle_action": STOP,
+                "units": tuple(UNIT_NAMES[t] for t in types),
+                "illegal_actions": "an attack out of range is remembered as the last attack, as in the original",
+            },
+        )
+
+    def sample_level(self, key: Key, params: Params) -> Level:
+        """Draws where the units stand and, in smacv2 maps, what they are."""
+        return levels.sample_level(self.options, key, _as_arrays(params))
+
+    def initial_state(self, level: Level) -> State:
+        """Opens the battle: full health, units pushed apart once."""
+        return self._initial_state(level)
+
+    def draws(self, key: Key, state: State) -> Draws:
+        """Draws reload times and the scripted enemies' choices in one call."""
+        o = self.options
+        n, n_e = o.num_units, o.num_enemies
+        scripted = o.control == "allies"
+        choices = (1 + (o.attack_mode == "random")) if scripted else 0
+        u = jax.random.uniform(key, (n + choices * n_e,))
+        return Draws(
+            reload_jitter=((3.0 * u[:n] - 1.0) * state.seconds_per_world_step)[None],
+            goal_choice=u[n : n + n_e] if choices >= 1 else None,
+            target_choice=u[n + n_e :] if choices == 2 else None,
+        )
+
+    def dynamics(self, state: State, action: Array, draws: Draws) -> tuple[State, Outcome]:
+        """Plays one step; an action outside the agent's own numbering stops."""
+        return self._dynamics(state, action, draws)
+
+    def observe(self, state: State) -> Observation:
+        """Returns unit lists and action masks."""
+        return self._observe(state)
+
+    def global_state(self, state: State) -> Array:
+        """Returns the published world state, [12 N]."""
+        return self._global_state(state)
+
+    def scripted_policies(self) -> Mapping[str, Callable[[], HeuristicPolicy]]:
+        """Returns the published heuristic as ``scripted``; it is what the scripted enemy plays."""
+        return {"scripted": lambda: HeuristicPolicy(self.options, self.params)}
+
+
+def _dynamics(options: Options, state: State, action: Array, draws: Draws) -> tuple[State, Outcome]:
+    """Adds the scripted enemies' actions and plays; batches lie in trailing axes."""
+    before = state
+    if options.control == "allies":
+        enemy_action, memory = enemy.act(options, state, draws)
+        action = jnp.concatenate([action.astype(jnp.int32), enemy_action])
+        state = dataclasses.replace(state, enemy=memory)
+    after = dynamics.play(options, state, action.astype(jnp.int32), draws)
+    return after, reward.outcome(options, before, after)
+
+
+def _as_arrays(params: Params) -> Params:
+    return jax.tree.map(jnp.asarray, params)
+
+
+def _as_tables(params: Params) -> Params:
+    """Turns the unit tables into [6] arrays.
+
+    Raises:
+        UserError: when a table does not hold one number per unit type.
+    """
+    tables = {}
+    for name in TABLES:
+        try:
+            table = np.asarray(getattr(params, name), np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{name}={getattr(params, name)!r} must be six numbers, one per unit type"
+            ) from error
+        if table.shape != (len(UNIT_NAMES),):
+            order = ", ".join(UNIT_NAMES)
+            raise UserError(
+                f"{name}={getattr(params, name)!r} must be {len(UNIT_NAMES)} numbers, for {order}"
+            )
+        tables[name] = table
+    return dataclasses.replace(params, **tables)
+
+
+def _view_space(options: Options) -> Any:
+    """Own positions can leave [0, 1] a little: units are pushed over the border before it kills them."""
+    slots = options.num_units - 1
+    if options.view == "entities":
+        return EntityView(
+            own=Box(-2.0, 2.0, (OWN_FEATURES,)),
+            entities=Box(-1.0, 1.0, (slots, UNIT_FEATURES)),
+            entity_mask=Box(0, 1, (slots,), np.bool_),
+        )
+    return Box(-2.0, 2.0, (slots * UNIT_FEATURES + OWN_FEATURES,))
