@@ -5,6 +5,7 @@ A checkpoint is written beside its final name and renamed when whole: a process 
 
 from __future__ import annotations
 
+import json
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ import numpy as np
 from shoal.envs.core import PyTree, UserError
 
 KEPT = 2  # full checkpoints
+MANIFEST = "manifest.json"
 Flat = dict[str, np.ndarray]
 
 
@@ -167,14 +169,6 @@ def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def checksum(flat: Mapping[str, np.ndarray]) -> int:
-    """Returns a CRC over names and contents: Orbax notices a short file, not a changed one."""
-    crc = 0
-    for name in sorted(name for name, value in flat.items() if value.size):
-        crc = zlib.crc32(np.ascontiguousarray(flat[name]).tobytes(), zlib.crc32(name.encode(), crc))
-    return crc
-
-
 # Orbax -----------------------------------------------------------------------------------------------
 
 
@@ -186,28 +180,47 @@ def _write(path: Path, trees: Mapping[str, Flat], note: Mapping[str, Any]) -> No
         name: ocp.args.PyTreeSave({k: v for k, v in flat.items() if v.size})
         for name, flat in trees.items()
     }
-    note = {**note, "crc32": {name: checksum(flat) for name, flat in trees.items()}}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         checkpointer.save(
-            path.absolute(), args=ocp.args.Composite(note=ocp.args.JsonSave(note), **items), force=True
+            path.absolute(), args=ocp.args.Composite(note=ocp.args.JsonSave(dict(note)), **items), force=True
         )
+    part = path / f"{MANIFEST}.part"
+    part.write_text(json.dumps(_sums(path)), encoding="utf-8")
+    part.replace(path / MANIFEST)
 
 
 def _read(path: Path) -> tuple[dict[str, Flat], dict[str, Any]]:
     import orbax.checkpoint as ocp
 
+    _check_files(path)
     names = [entry.name for entry in path.iterdir() if entry.is_dir() and entry.name != "note"]
     items = {name: ocp.args.PyTreeRestore() for name in names}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         read = checkpointer.restore(
             path.absolute(), args=ocp.args.Composite(note=ocp.args.JsonRestore(), **items)
         )
-    note = dict(read["note"])
-    trees = {name: {k: np.asarray(v) for k, v in read[name].items()} for name in names}
-    for name, crc in note["crc32"].items():
-        if name not in trees or checksum(trees[name]) != crc:
-            raise ValueError(f"the checksum of {name} is wrong")
-    return trees, note
+    return {name: {k: np.asarray(v) for k, v in read[name].items()} for name in names}, dict(read["note"])
+
+
+def _sums(path: Path) -> dict[str, int]:
+    """Returns a CRC of every file below ``path``, by name."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and MANIFEST not in file.name)
+    return {file.relative_to(path).as_posix(): zlib.crc32(file.read_bytes()) for file in files}
+
+
+def _check_files(path: Path) -> None:
+    """Compares the files with their manifest: Orbax notices a short file (with a traceback), no changed one.
+
+    A process killed just before it wrote the manifest leaves a checkpoint that is whole, but has none.
+    """
+    if not (path / MANIFEST).exists():
+        return
+    wanted, found = json.loads((path / MANIFEST).read_text(encoding="utf-8")), _sums(path)
+    for name, crc in wanted.items():
+        if name not in found:
+            raise ValueError(f"{name} is missing")
+        if found[name] != crc:
+            raise ValueError(f"{name} has changed since it was written")
 
 
 def _name(update: int) -> str:

@@ -250,9 +250,13 @@ def prepared(overrides: Sequence[str]) -> list[str]:
     Raises:
         UserError: for a malformed override, an unknown choice, or a value swept twice.
     """
+    _parse(overrides)
     ready = []
     for word in overrides:
         key, _, value = word.partition("=")
+        swept = value.split(",") if not re.search(r"[\[({'\"]", value) else [value]
+        if len(set(swept)) != len(swept):
+            raise UserError(f"{word} names a value twice; the runs would be the same")
         if key in GROUPS:
             for choice in value.split(","):
                 _check_choice(key, choice)

@@ -12,7 +12,6 @@ from typing import Any
 from shoal.envs.core.errors import UserError
 
 AUTO = "auto"
-MIN_ENVS_PER_DEVICE = 8  # on CPU, below this the devices spend their time waiting for each other
 DETERMINISTIC_FLAGS = ("--xla_gpu_deterministic_ops=true", "--xla_gpu_exclude_nondeterministic_ops=true")
 
 
@@ -97,9 +96,9 @@ def choose(wanted: str | int, fits: Any, num_envs: int) -> tuple[list[Any], str 
     """Returns the devices that a run uses, and a line to print when they are fewer than there are.
 
     Args:
-        wanted: ``auto`` (all that fit) or a number.
+        wanted: ``auto`` (on CPU one, elsewhere all that fit) or a number.
         fits: devices -> whether environments and minibatches divide over so many.
-        num_envs: environments of the run; on CPU a device gets at least eight.
+        num_envs: environments of the run.
 
     Raises:
         UserError: when there are not so many, or the run does not divide over them.
@@ -118,10 +117,12 @@ def choose(wanted: str | int, fits: Any, num_envs: int) -> tuple[list[Any], str 
                 f"devices={count}: num_envs={num_envs} and the minibatches do not divide over {count} devices"
             )
         return devices[:count], None
-    least = MIN_ENVS_PER_DEVICE if devices[0].platform == "cpu" else 1
-    usable = [n for n in range(1, len(devices) + 1) if fits(n) and (n == 1 or num_envs // n >= least)]
-    count = max(usable, default=1)
+    if devices[0].platform == "cpu":
+        # One CPU device already spreads its matrix products over all cores; two trained slower than one
+        # (docs/benchmarks.md).
+        return devices[:1], None
+    count = max((n for n in range(1, len(devices) + 1) if fits(n)), default=1)
     note = None
     if count < len(devices):
-        note = f"using {count} of {len(devices)} devices: num_envs={num_envs} does not divide well over more"
+        note = f"using {count} of {len(devices)} devices: num_envs={num_envs} does not divide over more"
     return devices[:count], note

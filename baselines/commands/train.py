@@ -24,9 +24,9 @@ def train(
 
     Keys that choose: env, algorithm, network, logger, experiment. Keys that set: seed, num_seeds, num_envs,
     total_env_steps, devices, deterministic, output_dir, log_every, checkpoint_every, and those below eval,
-    sweep, env, algorithm, network and logger, as in algorithm.clip=0.1. resume=RUN goes on with a run that was
-    stopped or killed, config=RUN/config.yaml runs it again. Interrupted (Ctrl-C or SIGTERM), it saves, says
-    so, and exits with 130 or 143.
+    sweep, env, algorithm, network and logger, as in algorithm.clip=0.1. resume=RUN goes on with a run that
+    was stopped or killed, config=RUN/config.yaml runs it again. Interrupted (Ctrl-C or SIGTERM), it saves,
+    says so, and exits with 130 or 143.
 
     Example: shoal train env=combat/smax-3m algorithm=ippo seed=0 num_seeds=4 output_dir=runs/first
 

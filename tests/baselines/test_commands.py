@@ -10,7 +10,6 @@ from shoal.baselines import commands
 from shoal.baselines.commands import doctor
 from shoal.envs.core import list_environments
 
-
 NAMES = [module.name for module in pkgutil.iter_modules(commands.__path__)]
 
 
@@ -72,7 +71,12 @@ def test_doctor_reports(shoal_cli):
     assert "all that Shoal needs is here" in shoal_cli("doctor")[1]
 
 
-REQUIRED = ["jax>=0.10.0", "nosuchpackage>=1.0", 'matplotlib>=3.9; extra == "viz"', "jax[cuda12]; extra == 'cuda'"]
+REQUIRED = [
+    "jax>=0.10.0",
+    "nosuchpackage>=1.0",
+    'matplotlib>=3.9; extra == "viz"',
+    "jax[cuda12]; extra == 'cuda'",
+]
 
 
 def test_doctor_names_what_is_missing(shoal_cli, monkeypatch):

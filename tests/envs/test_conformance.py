@@ -11,7 +11,7 @@ from shoal.envs.core import conformance, list_environments, make
 from shoal.envs.core.conformance_harness import Harness
 
 IDS = list_environments()
-# Played through every check; for the other scenarios, which differ in sizes only, two costly ones are left out.
+# Played through every check; for the other scenarios, which differ in sizes only, two are left out.
 WHOLE = {"combat/smax-3m-v1", "commons/water-v1", "particle/simple-speaker-listener-v1"}
 COSTLY = (conformance.check_jit, conformance.check_same_step)
 VARIANTS = [

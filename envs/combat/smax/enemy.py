@@ -5,6 +5,7 @@ Batches lie in trailing axes, as in `dynamics`. Opponents are taken in slot orde
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
@@ -17,10 +18,17 @@ def choose_slot(
     u: Float[Array, "units *batch"], mask: Bool[Array, "units slots *batch"]
 ) -> Int[Array, "units *batch"]:
     """Picks the true slot at quantile ``u`` in [0, 1): uniform over the true ones, the last slot if none is."""
-    count = jnp.cumsum(mask, axis=1, dtype=jnp.int32)
-    total = count[:, -1]
+    total = jnp.sum(mask, axis=1, dtype=jnp.int32)
     rank = jnp.minimum((u * total.astype(jnp.float32)).astype(jnp.int32), total - 1)
-    passed = jnp.sum(count <= rank[:, None], axis=1, dtype=jnp.int32)
+
+    # A running count, since XLA's cumulative sum is quadratic on CPU.
+    def pass_one(carry: tuple[Array, Array], here: Array) -> tuple[tuple[Array, Array], None]:
+        count, passed = carry
+        count = count + here.astype(jnp.int32)
+        return (count, passed + (count <= rank).astype(jnp.int32)), None
+
+    zero = jnp.zeros_like(rank)
+    (_, passed), _ = jax.lax.scan(pass_one, (zero, zero), jnp.swapaxes(mask, 0, 1))
     return jnp.minimum(passed, mask.shape[1] - 1)
 
 

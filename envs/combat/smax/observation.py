@@ -123,12 +123,14 @@ def _look(options: Options, order: _Order, size: int) -> _Sight:
     square = dx * dx + dy * dy
     seen = alive & order.alive[None] & (square < sight * sight)
 
-    planes = [order.features[None, :, k] for k in range(UNIT_FEATURES)]
-    planes[1:3] = [dx / sight, dy / sight]
+    features = order.features
     if not options.see_enemy_actions:
-        own_team = _like(np.arange(n) < size, order.x)[None]
-        planes[3:6] = [jnp.where(own_team, plane, 0.0) for plane in planes[3:6]]
-    slots = jnp.stack([jnp.broadcast_to(plane, dx.shape) for plane in planes], axis=2)  # [size, N, 13]
+        is_action = (np.arange(UNIT_FEATURES) >= 3) & (np.arange(UNIT_FEATURES) < 6)
+        hidden = _like(np.arange(n) >= size, order.x)[:, None] & _like(is_action, order.x)[None]
+        features = jnp.where(hidden, 0.0, features)
+    is_x, is_y = (_like(np.arange(UNIT_FEATURES) == k, order.x)[None, None] for k in (1, 2))
+    offsets = jnp.where(is_x, (dx / sight)[:, :, None], (dy / sight)[:, :, None])
+    slots = jnp.where(is_x | is_y, offsets, features[None])  # [size, N, 13]
     slots = jnp.where(seen[:, :, None], slots, 0.0)
     team = _without_self(slots[:, :size]).reshape(size, -1, *batch)
     opponents = slots[:, size:].reshape(size, -1, *batch)
