@@ -50,8 +50,6 @@ def doctor(
 
 def examine() -> dict[str, Any]:
     """Returns everything that ``--json`` prints."""
-    from importlib import metadata
-
     core, extras = _requirements()
     versions = {"shoal": _version("shoal"), "python": sys.version.split()[0]}
     versions |= {name: _version(name) for name in sorted({*core, "jaxlib"})}
@@ -79,8 +77,8 @@ def examine() -> dict[str, Any]:
         _look_at_machine(report)
     except Exception as error:  # a broken jax must not keep the doctor from speaking
         report["problems"].append(f"jax does not start: {str(error).splitlines()[0]}")
-    if metadata.version("jax") not in {row["jax"] for row in TESTED}:
-        report["hints"].append(f"jax {metadata.version('jax')} is not among the versions tested")
+    if versions.get("jax", TESTED[0]["jax"]) not in {row["jax"] for row in TESTED}:
+        report["hints"].append(f"jax {versions['jax']} is not among the versions tested")
     return report
 
 
@@ -143,11 +141,14 @@ def _requirements() -> tuple[list[str], dict[str, list[str]]]:
     """Returns what Shoal declares: needed packages, and those of every extra."""
     from importlib import metadata
 
+    try:
+        lines = metadata.requires("shoal") or []
+        names = metadata.metadata("shoal").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return [], {}
     core: list[str] = []
-    extras: dict[str, list[str]] = {
-        name: [] for name in metadata.metadata("shoal").get_all("Provides-Extra") or ()
-    }
-    for line in metadata.requires("shoal") or ():
+    extras: dict[str, list[str]] = {name: [] for name in names}
+    for line in lines:
         name = re.match(r"[A-Za-z0-9._-]+", line)
         extra = re.search(r"""extra\s*==\s*["']([^"']+)["']""", line)
         if name and extra:

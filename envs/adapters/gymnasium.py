@@ -119,9 +119,7 @@ def _apart(env: Environment[Any, Any], action: np.ndarray) -> dict[int, Any]:
     """Cuts the joint action into those of the agents."""
     sizes = [int(np.prod(space.shape, dtype=int)) for space in env.metadata.action_spaces]
     if action.shape != (sum(sizes),):
-        raise UserError(
-            f"an action of {env.id} is an array of {sum(sizes)} entries, not {list(action.shape)}"
-        )
+        raise UserError(f"an action of {env.id} has {sum(sizes)} entries, not shape {list(action.shape)}")
     pieces = np.split(action, np.cumsum(sizes)[:-1])
     shapes = [space.shape for space in env.metadata.action_spaces]
     return {i: piece.reshape(shape) for i, (piece, shape) in enumerate(zip(pieces, shapes, strict=True))}

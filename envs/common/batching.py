@@ -26,8 +26,9 @@ def batch_last(function: Callable[..., Any]) -> Callable[..., Any]:
                 return jnp.moveaxis(leaf, 0, -1)
             return jnp.broadcast_to(jnp.asarray(leaf)[..., None], (*jnp.shape(leaf), axis_size))
 
-        out = function(*jax.tree.map(to_last, tuple(is_batched), args))
-        out = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), out)
+        # The barrier has the small inputs transposed once, not within every loop that reads them.
+        moved = jax.lax.optimization_barrier(jax.tree.map(to_last, tuple(is_batched), args))
+        out = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), function(*moved))
         return out, jax.tree.map(lambda _: True, out)
 
     return wrapped

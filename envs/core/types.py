@@ -21,11 +21,11 @@ Key: TypeAlias = Array
 
 @struct.dataclass
 class EntityView:
-    """What each agent sees, entity by entity, for permutation-invariant networks."""
+    """What each agent sees, entity by entity, for permutation-invariant networks; also holds their spaces."""
 
-    own: Array  # [A, F] f32, the observer's own features
-    entities: Array  # [A, K, G] f32, zero where not seen
-    entity_mask: Array  # [A, K] bool, whether the slot is seen
+    own: Any  # [A, F] f32, the observer's own features
+    entities: Any  # [A, K, G] f32, zero where not seen
+    entity_mask: Any  # [A, K] bool, whether the slot is seen
 
 
 @struct.dataclass

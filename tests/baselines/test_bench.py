@@ -180,7 +180,17 @@ def test_bench_env_prints_rows(shoal_cli):
 @pytest.mark.slow
 @pytest.mark.parity
 def test_bench_env_beside_jaxmarl(shoal_cli):
-    words = ["--num-envs", bench_env.RATE_BATCH, "--seconds", "0.1", "--repeats", "1", "--against", "jaxmarl", "--json"]
+    words = [
+        "--num-envs",
+        bench_env.RATE_BATCH,
+        "--seconds",
+        "0.1",
+        "--repeats",
+        "1",
+        "--against",
+        "jaxmarl",
+        "--json",
+    ]
     status, out, err = shoal_cli("bench", "env", "combat/smax-3m", *words)
     assert status == 0, err
     (row,) = json.loads(out)["rows"]

@@ -8,7 +8,8 @@ from shoal_toys import RIGHT, Chain, chain
 
 from shoal.algorithms.blocks.learner import Group
 from shoal.baselines.evaluation import Evaluator, JointPolicy, summarise
-from shoal.envs.core import RandomPolicy, UserError, VectorEnv
+from shoal.baselines.policies import resolve_policy
+from shoal.envs.core import RandomPolicy, UserError, VectorEnv, make
 from shoal.envs.core.policy import Scripted
 
 
@@ -172,3 +173,23 @@ def test_summarise_constants_and_nothing():
     assert summarise(np.ones(256)) == {"mean": 1.0, "iqm": 1.0, "ci95": [1.0, 1.0]}
     assert summarise([float("nan")]) == {"mean": None, "iqm": None, "ci95": None}
     assert summarise([]) == {"mean": None, "iqm": None, "ci95": None}
+
+
+@pytest.mark.parametrize(
+    ("env_id", "overrides"),
+    [
+        ("commons/water", {}),
+        ("particle/simple-speaker-listener", {}),
+        ("combat/smax-3m", {}),
+        ("combat/smax-3m", {"control": "both"}),
+    ],
+)
+def test_every_named_policy_can_be_played(env_id, overrides):
+    # Traced, not compiled: memory that changes its shape or type from step to step fails here.
+    env = make(env_id, **overrides)
+    for name in ("random", "idle", *env.scripted_policies()):
+        policy = resolve_policy(env, name)
+        evaluator = Evaluator(env, lambda _, policy=policy: policy, 4)
+        records = jax.eval_shape(evaluator.play, (), keys())
+        assert {spec.name for spec in env.metric_specs} <= records.keys()
+        assert records["episode_return"].shape == (1, 4)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -233,3 +234,20 @@ def test_a_recording_can_be_stepped_again():
             (dataclasses.replace(timestep), recording.timesteps[i + 1]),
         ):
             jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), kept)
+
+
+# The guide -----------------------------------------------------------------------------------------------
+
+
+def test_the_guides_python_runs(run_folder, repository, tmp_path, monkeypatch):
+    shutil.copytree(run_folder, tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    text = (repository / "docs" / "guides" / "evaluation.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    _, timestep = shoal.make("commons/water", max_steps=STEPS).reset(jax.random.key(0))
+    names = {"timestep": timestep, "key": jax.random.key(0)}
+    for block in blocks:
+        exec(compile(block, "evaluation.md", "exec"), names)
+    assert names["timestep"].terminated
+    assert names["records"]["episode_return"].shape == (1, 256)

@@ -17,8 +17,8 @@ from shoal.envs.combat.smax.types import (
     OWN_FEATURES,
     STOP,
     UNIT_FEATURES,
-    Options,
-    Params,
+    SmaxOptions,
+    SmaxParams,
 )
 from shoal.envs.core.policy import Scripted
 from shoal.envs.core.spaces import choose
@@ -37,17 +37,19 @@ class Memory:
 class HeuristicPolicy(Scripted):
     """Attacks the opponent it attacked before, else the nearest in range, else walks towards one it sees.
 
-    Plays for the allies, the enemies or (given all rows) both; which is meant follows from the number of rows.
+    Plays for the allies, the enemies or (given all rows) both, as the number of rows says.
     """
 
-    def __init__(self, options: Options, params: Params) -> None:
+    def __init__(self, options: SmaxOptions, params: SmaxParams) -> None:
         """Reads the team sizes, the unit tables and the map size."""
         self.options = options
         self.params = params
 
     def initial_carry(self, batch: tuple[int, ...] = (), rows: int | None = None) -> Memory:
-        """Returns the memory of ``rows`` units (the allies by default) that have not acted yet."""
-        shape = (*batch, self.options.num_allies if rows is None else rows)
+        """Returns the memory of ``rows`` units (by default all agents) that have not acted yet."""
+        o = self.options
+        controlled = o.num_allies + (o.num_enemies if o.control == "both" else 0)
+        shape = (*batch, controlled if rows is None else rows)
         zero = jnp.zeros(shape, jnp.float32)
         return Memory(goal_x=zero, goal_y=zero, target=jnp.full(shape, -1, jnp.int32))
 

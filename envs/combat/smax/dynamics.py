@@ -1,7 +1,7 @@
 """How a battle goes on: moving, shooting, walls, pushing.
 
-Everything here works on a single world and on a batch alike: units lie in the first axis, and arrays may share
-further trailing axes (`batch_last`). Scalars of the state are lifted with ``[None]`` to meet unit arrays.
+Everything here works on a single world and on a batch alike: units lie in the first axis, and arrays may
+share further trailing axes (`batch_last`). Scalars of the state meet unit arrays through ``[None]``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from flax import struct
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from shoal.envs.combat.smax.types import FIRST_ATTACK, STOP, Draws, Options, State
+from shoal.envs.combat.smax.types import FIRST_ATTACK, STOP, Draws, SmaxOptions, State
+
+Moving = tuple[Array, Array, Array, Array]  # x, y, health, cooldown: what changes within a step
 
 _FAR = 1e9  # map units
 
@@ -36,7 +38,7 @@ def index_like(size: int, like: Array, axis: int) -> Int[Array, "..."]:
     return jnp.arange(size, dtype=jnp.int32).reshape(shape)
 
 
-def decode(options: Options, action: Int[Array, "units *batch"]) -> Orders:
+def decode(options: SmaxOptions, action: Int[Array, "units *batch"]) -> Orders:
     """Turns actions into orders; an index outside the unit's own numbering stops."""
     n_a, n_e = options.num_allies, options.num_enemies
     unit = index_like(n_a + n_e, action, 0)
@@ -66,19 +68,40 @@ def push(
 ) -> tuple[Float[Array, "units *batch"], Float[Array, "units *batch"]]:
     """Moves overlapping living units apart, each by half the overlap, in one pass over all pairs."""
     radius = jnp.where(alive, radius, -_FAR)  # the sum with a dead unit's is negative: no overlap
-
-    def shift(other: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        dx, dy = x - other[0], y - other[1]
-        distance = jnp.sqrt(dx * dx + dy * dy) + 1e-6
-        overlap = 0.5 * jnp.maximum((radius + other[2]) / distance - 1.0, 0.0)
-        return dx * overlap, dy * overlap
-
-    def add(total: tuple[Array, Array], other: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
-        dx, dy = shift(tuple(part[None] for part in other))
-        return (total[0] + dx, total[1] + dy), None
-
-    (push_x, push_y), _ = jax.lax.scan(add, (jnp.zeros_like(x), jnp.zeros_like(y)), (x, y, radius))
+    if x.ndim == 1:
+        push_x, push_y = _pushes_of_pairs(x, y, radius)
+    else:
+        push_x, push_y = jax.lax.platform_dependent(
+            x, y, radius, cpu=_pushes_row_by_row, default=_pushes_of_pairs
+        )
     return x + push_x, y + push_y
+
+
+def _overlap(dx: Array, dy: Array, radii: Array) -> Array:
+    distance = jnp.sqrt(dx * dx + dy * dy) + 1e-6
+    return 0.5 * jnp.maximum(radii / distance - 1.0, 0.0)
+
+
+def _pushes_of_pairs(x: Array, y: Array, radius: Array) -> tuple[Array, Array]:
+    """Sums over a pairwise array at once: few operations, much memory."""
+    dx, dy = x[:, None] - x[None], y[:, None] - y[None]
+    overlap = _overlap(dx, dy, radius[:, None] + radius[None])
+    return jnp.sum(dx * overlap, axis=1), jnp.sum(dy * overlap, axis=1)
+
+
+def _pushes_row_by_row(x: Array, y: Array, radius: Array) -> tuple[Array, Array]:
+    """Adds one unit's pushes after another: stays in the cache, three times as fast on CPU."""
+
+    def add(
+        total: tuple[Array, Array], other: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Array], None]:
+        other_x, other_y, other_radius = (row[None] for row in other)
+        dx, dy = x - other_x, y - other_y
+        overlap = _overlap(dx, dy, radius + other_radius)
+        return (total[0] + dx * overlap, total[1] + dy * overlap), None
+
+    nothing = (jnp.zeros_like(x), jnp.zeros_like(y))
+    return jax.lax.scan(add, nothing, (x, y, radius))[0]
 
 
 def _at(values: Array, index: Array) -> Array:
@@ -94,7 +117,7 @@ def _damage_taken(target: Array, dealt: Array) -> Array:
     return nothing.at[target, column].add(dealt, mode="promise_in_bounds")
 
 
-def world_step(options: Options, state: State, orders: Orders, jitter: Array) -> State:
+def world_step(options: SmaxOptions, state: State, orders: Orders, jitter: Array) -> State:
     """Plays one world step; all units act at once, on what was so at its start."""
     dt = state.seconds_per_world_step[None]
     x, y, alive = state.x, state.y, state.alive
@@ -118,12 +141,12 @@ def world_step(options: Options, state: State, orders: Orders, jitter: Array) ->
     return replace(state, x=x, y=y, health=health, cooldown=cooldown)
 
 
-def play(options: Options, state: State, action: Int[Array, "units *batch"], draws: Draws) -> State:
+def play(options: SmaxOptions, state: State, action: Int[Array, "units *batch"], draws: Draws) -> State:
     """Plays one environment step with the actions of all units."""
     orders = decode(options, action)
     jitter = jnp.broadcast_to(draws.reload_jitter, (options.world_steps, *draws.reload_jitter.shape[1:]))
 
-    def one(moving: tuple[Array, ...], jitter: Array) -> tuple[tuple[Array, ...], None]:
+    def one(moving: Moving, jitter: Array) -> tuple[Moving, None]:
         x, y, health, cooldown = moving
         after = world_step(
             options, replace(state, x=x, y=y, health=health, cooldown=cooldown), orders, jitter

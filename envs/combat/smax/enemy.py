@@ -11,13 +11,13 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from shoal.envs.combat.smax.dynamics import index_like
-from shoal.envs.combat.smax.types import FIRST_ATTACK, Draws, EnemyMemory, Options, State
+from shoal.envs.combat.smax.types import FIRST_ATTACK, Draws, EnemyMemory, SmaxOptions, State
 
 
 def choose_slot(
     u: Float[Array, "units *batch"], mask: Bool[Array, "units slots *batch"]
 ) -> Int[Array, "units *batch"]:
-    """Picks the true slot at quantile ``u`` in [0, 1): uniform over the true ones, the last slot if none is."""
+    """Picks the true slot at quantile ``u`` in [0, 1): uniform over the true ones."""
     total = jnp.sum(mask, axis=1, dtype=jnp.int32)
     rank = jnp.minimum((u * total.astype(jnp.float32)).astype(jnp.int32), total - 1)
 
@@ -45,7 +45,7 @@ def _pick(slot: Array, values: Array) -> Array:
     return jnp.sum(jnp.where(hit, values, jnp.zeros((), values.dtype)), axis=1, dtype=values.dtype)
 
 
-def act(options: Options, state: State, draws: Draws) -> tuple[Int[Array, "enemies *batch"], EnemyMemory]:
+def act(options: SmaxOptions, state: State, draws: Draws) -> tuple[Int[Array, "enemies *batch"], EnemyMemory]:
     """Chooses the enemies' actions and renews their memory."""
     assert state.enemy is not None and draws.goal_choice is not None
     n_a, memory, alive = options.num_allies, state.enemy, state.alive

@@ -23,8 +23,8 @@ from shoal.envs.combat.smax.types import (
     UNIT_NAMES,
     Draws,
     Level,
-    Options,
-    Params,
+    SmaxOptions,
+    SmaxParams,
     State,
 )
 from shoal.envs.common.batching import batch_last
@@ -45,10 +45,10 @@ _METRICS = (
 class Smax(Environment[State, Level]):
     """Two teams of units fight until one is gone; the agents are the allies, or both teams."""
 
-    Options = Options
-    Params = Params
-    options: Options
-    params: Params
+    Options = SmaxOptions
+    Params = SmaxParams
+    options: SmaxOptions
+    params: SmaxParams
 
     def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
         """Turns the unit tables into arrays and checks everything.
@@ -56,8 +56,8 @@ class Smax(Environment[State, Level]):
         Raises:
             UserError: for a malformed unit list, or a number or table out of its range.
         """
-        options = Options() if options is None else options
-        super().__init__(id, options, _as_tables(Params() if params is None else params))
+        options = SmaxOptions() if options is None else options
+        super().__init__(id, options, _as_tables(SmaxParams() if params is None else params))
         self._dynamics = batch_last(partial(_dynamics, self.options))
         self._initial_state = batch_last(partial(levels.initial_state, self.options))
         self._observe = batch_last(partial(observation.observe, self.options))
@@ -93,17 +93,17 @@ class Smax(Environment[State, Level]):
             time_limit_is_termination=True,
             team_reward="shared",
             metric_specs=_METRICS,
-            citation="Rutherford et al., JaxMARL: Multi-Agent RL Environments and Algorithms in JAX, arXiv 2311.10090",
+            citation="Rutherford et al., JaxMARL: Multi-Agent RL Environments in JAX, arXiv 2311.10090",
             dead_agents_earn=True,
             entity_actions=attack_of_slot if not both or n_a == n_e else None,
             extras={
                 "idle_action": STOP,
                 "units": tuple(UNIT_NAMES[t] for t in types),
-                "illegal_actions": "an attack out of range is remembered as the last attack, as in the original",
+                "illegal_actions": "an attack out of range is remembered as the last attack, as published",
             },
         )
 
-    def sample_level(self, key: Key, params: Params) -> Level:
+    def sample_level(self, key: Key, params: SmaxParams) -> Level:
         """Draws where the units stand and, in smacv2 maps, what they are."""
         return levels.sample_level(self.options, key, _as_arrays(params))
 
@@ -141,7 +141,7 @@ class Smax(Environment[State, Level]):
         return {"scripted": lambda: HeuristicPolicy(self.options, self.params)}
 
 
-def _dynamics(options: Options, state: State, action: Array, draws: Draws) -> tuple[State, Outcome]:
+def _dynamics(options: SmaxOptions, state: State, action: Array, draws: Draws) -> tuple[State, Outcome]:
     """Adds the scripted enemies' actions and plays; batches lie in trailing axes."""
     before = state
     if options.control == "allies":
@@ -152,11 +152,11 @@ def _dynamics(options: Options, state: State, action: Array, draws: Draws) -> tu
     return after, reward.outcome(options, before, after)
 
 
-def _as_arrays(params: Params) -> Params:
+def _as_arrays(params: SmaxParams) -> SmaxParams:
     return jax.tree.map(jnp.asarray, params)
 
 
-def _as_tables(params: Params) -> Params:
+def _as_tables(params: SmaxParams) -> SmaxParams:
     """Turns the unit tables into [6] arrays.
 
     Raises:
@@ -164,26 +164,24 @@ def _as_tables(params: Params) -> Params:
     """
     tables = {}
     for name in TABLES:
+        value = getattr(params, name)
+        wanted = f"{name}={value!r} must be {len(UNIT_NAMES)} numbers, for {', '.join(UNIT_NAMES)}"
         try:
-            table = np.asarray(getattr(params, name), np.float32)
+            table = np.asarray(value, np.float32)
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{name}={getattr(params, name)!r} must be six numbers, one per unit type"
-            ) from error
+            raise UserError(wanted) from error
         if table.shape != (len(UNIT_NAMES),):
-            order = ", ".join(UNIT_NAMES)
-            raise UserError(
-                f"{name}={getattr(params, name)!r} must be {len(UNIT_NAMES)} numbers, for {order}"
-            )
+            raise UserError(wanted)
         tables[name] = table
     return dataclasses.replace(params, **tables)
 
 
-def _view_space(options: Options) -> Any:
+def _view_space(options: SmaxOptions) -> Any:
     """Own positions can leave [0, 1] a little: units are pushed over the border before it kills them."""
     slots = options.num_units - 1
     if options.view == "entities":
-        return EntityView(
+        view: Any = EntityView  # of spaces instead of arrays
+        return view(
             own=Box(-2.0, 2.0, (OWN_FEATURES,)),
             entities=Box(-1.0, 1.0, (slots, UNIT_FEATURES)),
             entity_mask=Box(0, 1, (slots,), np.bool_),

@@ -13,14 +13,14 @@ from jax import Array
 from jaxtyping import Float, Key, UInt8
 
 from shoal.envs.combat.smax.dynamics import push
-from shoal.envs.combat.smax.types import NUM_TYPES, TABLES, EnemyMemory, Level, Options, Params, State
+from shoal.envs.combat.smax.types import NUM_TYPES, TABLES, EnemyMemory, Level, SmaxOptions, SmaxParams, State
 
 T = TypeVar("T", bound=Any)
 
 _SPREAD = 2.0  # units start within this distance of their centre, in x and in y
 
 
-def sample_level(options: Options, key: Key[Array, ""], params: Params) -> Level:
+def sample_level(options: SmaxOptions, key: Key[Array, ""], params: SmaxParams) -> Level:
     """Draws positions and, where they are random, unit types, from one block of uniforms."""
     n = options.num_units
     u = jax.random.uniform(key, (3 * n + 6 + options.num_allies,))
@@ -32,7 +32,9 @@ def sample_level(options: Options, key: Key[Array, ""], params: Params) -> Level
     return Level(x=x, y=y, unit_type=types, params=params)
 
 
-def _facing_starts(options: Options, params: Params, u_x: Array, u_y: Array, _: Array) -> tuple[Array, Array]:
+def _facing_starts(
+    options: SmaxOptions, params: SmaxParams, u_x: Array, u_y: Array, _: Array
+) -> tuple[Array, Array]:
     """Two squares around the points at a quarter and at three quarters of the width, half way up."""
     is_enemy = jnp.arange(options.num_units) >= options.num_allies
     centre = params.map_width * jnp.where(is_enemy, 0.75, 0.25)
@@ -44,7 +46,7 @@ def _noise(u: Array) -> Array:
 
 
 def _smacv2_starts(
-    options: Options, params: Params, u_x: Array, u_y: Array, rest: Array
+    options: SmaxOptions, params: SmaxParams, u_x: Array, u_y: Array, rest: Array
 ) -> tuple[Array, Array]:
     """Surround or reflect with equal chances; only one of them happens, so they share their uniforms."""
     n = options.num_units
@@ -61,7 +63,7 @@ def _smacv2_starts(
     return x, y
 
 
-def _reflect(options: Options, params: Params, u_x: Array, u_y: Array) -> tuple[Array, Array]:
+def _reflect(options: SmaxOptions, params: SmaxParams, u_x: Array, u_y: Array) -> tuple[Array, Array]:
     """Allies anywhere in the left half, enemies mirrored; surplus enemies anywhere in the right half."""
     n_a, n_e = options.num_allies, options.num_enemies
     left = 0.5 * params.map_width * u_x
@@ -73,7 +75,7 @@ def _reflect(options: Options, params: Params, u_x: Array, u_y: Array) -> tuple[
 
 
 def _surround(
-    options: Options, params: Params, allies_inside: Array, t: Float[Array, "4"], group: Array
+    options: SmaxOptions, params: SmaxParams, allies_inside: Array, t: Float[Array, "4"], group: Array
 ) -> tuple[Array, Array]:
     """One team in the centre, the other in up to four groups, each on the way from the centre to a corner."""
     corner = (group * 4.0).astype(jnp.int32)  # 0 (0, 0), 1 (0, H), 2 (W, 0), 3 (W, H)
@@ -86,7 +88,7 @@ def _surround(
     return x, y
 
 
-def _random_types(options: Options, u: Float[Array, " allies"]) -> UInt8[Array, " units"]:
+def _random_types(options: SmaxOptions, u: Float[Array, " allies"]) -> UInt8[Array, " units"]:
     """Every ally any type, enemies the same; surplus enemies are marines, as in the original."""
     n_a, n_e = options.num_allies, options.num_enemies
     allies = jnp.minimum((u * NUM_TYPES).astype(jnp.uint8), NUM_TYPES - 1)
@@ -94,7 +96,7 @@ def _random_types(options: Options, u: Float[Array, " allies"]) -> UInt8[Array, 
     return jnp.concatenate([allies, allies[: min(n_a, n_e)], surplus])
 
 
-def unit_statistics(params: Params, unit_type: Array) -> dict[str, Array]:
+def unit_statistics(params: SmaxParams, unit_type: Array) -> dict[str, Array]:
     """Returns every table's value for every unit; trailing axes of both are batches."""
 
     def of(table: Array) -> Array:
@@ -106,16 +108,16 @@ def unit_statistics(params: Params, unit_type: Array) -> dict[str, Array]:
     return {name: of(jnp.asarray(getattr(params, name))) for name in TABLES}
 
 
-def initial_state(options: Options, level: Level) -> State:
+def initial_state(options: SmaxOptions, level: Level) -> State:
     """Returns full health and one push; batches lie in trailing axes, as in `dynamics`."""
     state = bare_state(options, level.params, level.unit_type, level.x, level.y)
     x, y = push(state.x, state.y, state.radius, state.alive)
     return replace(state, x=x, y=y)
 
 
-def bare_state(options: Options, params: Params, unit_type: Array, x: Array, y: Array) -> State:
+def bare_state(options: SmaxOptions, params: SmaxParams, unit_type: Array, x: Array, y: Array) -> State:
     """Returns a state in which nothing has happened yet, at exactly these positions."""
-    n_a, n = options.num_allies, options.num_units
+    n_a = options.num_allies
     stats = unit_statistics(params, unit_type)
     zero = jnp.zeros_like(x)
     memory = EnemyMemory(
@@ -147,8 +149,8 @@ def bare_state(options: Options, params: Params, unit_type: Array, x: Array, y: 
 
 
 def state_from_arrays(
-    params: Params,
-    options: Options,
+    params: SmaxParams,
+    options: SmaxOptions,
     *,
     x: Any,
     y: Any,
@@ -169,15 +171,19 @@ def state_from_arrays(
     Args:
         params: the unit tables and the map, usually ``env.params``.
         options: usually ``env.options``.
-        x, y: [N] map units, allies first.
+        x: [N] map units, allies first.
+        y: [N] likewise.
         unit_types: [N] 0..5, as listed in the options by default.
         health: [N] health points.
         alive: [N] bool; the dead get health 0.
         cooldown: [N] seconds.
-        move_x, move_y: [N] the last intended directions.
+        move_x: [N] the last intended directions.
+        move_y: [N] likewise.
         attack: [N] the last attack actions, 0 for none.
         step: steps taken.
-        enemy_goal_x, enemy_goal_y, enemy_target: [n_e] the scripted enemies' memory.
+        enemy_goal_x: [n_e] the scripted enemies' memory: where to go when nobody is visible.
+        enemy_goal_y: [n_e] likewise.
+        enemy_target: [n_e] the slot attacked last, or -1.
     """
     if unit_types is None:
         unit_types = np.asarray(options.ally_types + options.enemy_types)

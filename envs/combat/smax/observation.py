@@ -16,7 +16,7 @@ from shoal.envs.combat.smax.types import (
     NUM_TYPES,
     OWN_FEATURES,
     UNIT_FEATURES,
-    Options,
+    SmaxOptions,
     State,
 )
 from shoal.envs.core.types import EntityView, Observation
@@ -44,7 +44,7 @@ class _Sight:
     mask: Array  # [A, 5 + opponents] bool
 
 
-def observe(options: Options, state: State) -> Observation:
+def observe(options: SmaxOptions, state: State) -> Observation:
     """Returns what the agents see; slots as in the docs page."""
     n_a, n_e = options.num_allies, options.num_enemies
     order = _ascending(options, state)
@@ -68,7 +68,7 @@ def observe(options: Options, state: State) -> Observation:
     return Observation(view=view, action_mask=sight.mask, alive=alive)
 
 
-def global_state(options: Options, state: State) -> Float[Array, "features *batch"]:
+def global_state(options: SmaxOptions, state: State) -> Float[Array, "features *batch"]:
     """Returns [12 N]: ten features per unit (zero when dead), then the teams, then the types."""
     n = options.num_units
     x, y, cooldown = state.x, state.y, state.cooldown
@@ -79,7 +79,9 @@ def global_state(options: Options, state: State) -> Float[Array, "features *batc
     units = jnp.stack([jnp.where(state.alive, plane, 0.0) for plane in planes], axis=1)
     is_enemy = jnp.broadcast_to(_like(np.arange(n) >= options.num_allies, x), x.shape)
     types = state.unit_type.astype(jnp.float32)
-    return jnp.concatenate([units.reshape(n * OWN_FEATURES, *x.shape[1:]), is_enemy.astype(jnp.float32), types])
+    return jnp.concatenate(
+        [units.reshape(n * OWN_FEATURES, *x.shape[1:]), is_enemy.astype(jnp.float32), types]
+    )
 
 
 def _like(constant: np.ndarray, units: Array) -> np.ndarray:
@@ -95,7 +97,7 @@ def _waiting(state: State) -> Array:
     return jnp.clip(state.cooldown / state.reload, 0.0, 1.0)
 
 
-def _ascending(options: Options, state: State) -> _Order:
+def _ascending(options: SmaxOptions, state: State) -> _Order:
     """Computes every unit's own features once, in global order: the order of the allies."""
     n_a, n_e = options.num_allies, options.num_enemies
     last_action = [FIRST_ATTACK + n_e - 1] * n_a + [FIRST_ATTACK + n_a - 1] * n_e
@@ -115,7 +117,7 @@ def _ascending(options: Options, state: State) -> _Order:
     )
 
 
-def _look(options: Options, order: _Order, size: int) -> _Sight:
+def _look(options: SmaxOptions, order: _Order, size: int) -> _Sight:
     """Renders what the first ``size`` units of an order see."""
     n, batch = options.num_units, order.x.shape[1:]
     alive, sight, reach = order.alive[:size, None], order.sight[:size, None], order.range[:size, None]

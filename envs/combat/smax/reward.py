@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from shoal.envs.combat.smax.types import Options, State
+from shoal.envs.combat.smax.types import SmaxOptions, State
 from shoal.envs.core.types import Outcome
 
 
 def team_reward(
-    options: Options, health_before: Float[Array, "units *batch"], state: State, team: slice, other: slice
+    options: SmaxOptions, health_before: Float[Array, "units *batch"], state: State, team: slice, other: slice
 ) -> Float[Array, "*batch"]:
     """Returns the reward that every member of ``team`` gets, dead or alive."""
     alive = state.alive
@@ -24,7 +24,7 @@ def team_reward(
     return jnp.abs(mean) + won
 
 
-def outcome(options: Options, before: State, after: State) -> Outcome:
+def outcome(options: SmaxOptions, before: State, after: State) -> Outcome:
     """Returns what a step brought about; the agents are the allies, or both teams."""
     n_a, n_e = options.num_allies, options.num_enemies
     allies, enemies = slice(None, n_a), slice(n_a, None)

@@ -57,7 +57,7 @@ def parse_units(units: Units) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Options:
+class SmaxOptions:
     """What shapes arrays or picks code."""
 
     allies: Units = option("3m", "the allies: letters with counts such as '2s3Z', or a tuple of unit names")
@@ -127,11 +127,19 @@ class Options:
         return self.num_allies + self.num_enemies
 
 
-TABLES = ("speed", "damage", "range", "sight", "radius", "health", "reload")  # Params fields of [6] numbers
+TABLES = (
+    "speed",
+    "damage",
+    "range",
+    "sight",
+    "radius",
+    "health",
+    "reload",
+)  # SmaxParams fields of [6] numbers
 
 
 @struct.dataclass
-class Params:
+class SmaxParams:
     """Numbers; the tables hold one entry per unit type in the order of ``UNIT_NAMES``."""
 
     speed: Any = param((3.15, 2.25, 4.13, 3.15, 4.13, 3.15), "map units per second", low=0.0)
@@ -154,7 +162,7 @@ class Level:
     x: Array  # [N] f32, map units
     y: Array  # [N] f32
     unit_type: Array  # [N] u8, 0..5
-    params: Params
+    params: SmaxParams
 
 
 @struct.dataclass
@@ -202,10 +210,10 @@ class State:
 class Draws:
     """The random numbers of one step."""
 
-    # [1, N] or [world_steps, N] f32, seconds added to the reload time of a shot, in [-dt, 2 dt). One row serves
-    # all world steps: with the published statistics no unit fires twice in a step.
+    # [1, N] or [world_steps, N] f32, seconds added to the reload time of a shot, in [-dt, 2 dt). One row
+    # serves all world steps: with the published statistics no unit fires twice in a step.
     reload_jitter: Array
     goal_choice: (
         Array | None
     )  # [n_e] f32 in [0, 1), quantile of the visible opponent to follow, in slot order
-    target_choice: Array | None  # [n_e] f32, likewise among the shootable (attack_mode "random" only)
+    target_choice: Array | None  # [n_e] f32, of the one to shoot (attack_mode "random" only)
