@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from shoal.baselines.config import LoggerConfig
@@ -90,7 +90,7 @@ class WandbSink:
             "dir": str(folder),
             "config": dict(values),
         }
-        settings = wandb.Settings(init_timeout=20, console="off")
+        settings = wandb.Settings(init_timeout=20, console="off", silent=True)
         try:
             self.run = wandb.init(mode=mode, settings=settings, **common)
         except Exception as error:
@@ -124,6 +124,14 @@ class WandbSink:
             self.warn(f"W&B failed and is switched off, the run goes on: {_line(error)}")
 
 
+class Figures(ProgressColumn):
+    """A task's figures; the seconds that it has taken where its end is not known."""
+
+    def render(self, task: Task) -> Text:
+        """As rich asks for it."""
+        return Text(task.fields.get("figures", "") if task.total else f"{task.elapsed or 0.0:.0f} s")
+
+
 class Display:
     """What a person sees on standard error: a live bar in a terminal, else a line now and then."""
 
@@ -137,9 +145,8 @@ class Display:
         self.last_line = time.monotonic()
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=10),
+            Figures(),
             console=self.console,
             transient=True,
             redirect_stdout=False,
@@ -175,12 +182,12 @@ class Display:
             rate: environment steps per second, all members together.
             left: seconds left.
         """
-        names = {"episode_return": "return", "win_rate": "win rate", "eval/win_rate": "eval win rate"}
-        figures = [f"{steps:,}/{self.total:,} steps", f"{rate:,.0f} steps/s", f"ETA {_clock(left)}"]
+        names = {"episode_return": "return", "win_rate": "win rate"}
+        figures = [f"{steps:,} steps", f"{rate:,.0f} steps/s", f"ETA {_clock(left)}"]
         figures += [f"{text} {row[name]:.3g}" for name, text in names.items() if row.get(name) is not None]
         if self.live:
             if self.task is None:
-                self.task = self.progress.add_task("training", total=self.total, figures="")
+                self.task = self.progress.add_task("training", total=self.total)
             self.progress.update(self.task, completed=steps, figures="  ".join(figures))
         elif time.monotonic() - self.last_line > self.EVERY or steps >= self.total:
             self.last_line = time.monotonic()
@@ -200,7 +207,7 @@ class Waiting:
         """Starts the clock."""
         self.began = time.monotonic()
         if self.display.live:
-            self.task = self.display.progress.add_task(self.what, total=None, figures="")
+            self.task = self.display.progress.add_task(f"{self.what},", total=None)
         return self
 
     def __exit__(self, *_: object) -> None:

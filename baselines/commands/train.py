@@ -64,15 +64,18 @@ def _report(outcome: Any) -> None:
         file=sys.stderr,
     )
     for member in summary["members"]:
+        absolute = member["absolute"] or {}
+        # Return, sum, length, then the environment's metrics with the headline first.
+        shown = [name for i, name in enumerate(absolute) if i in (0, 2, 3)]
         cells = [
-            f"{name} {cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]"
-            for name, cell in (member["absolute"] or {}).items()
-            if cell["mean"] is not None
+            f"{name} {absolute[name]['mean']:.3f} [{absolute[name]['ci95'][0]:.3f}, {absolute[name]['ci95'][1]:.3f}]"
+            for name in shown
+            if absolute[name]["mean"] is not None
         ]
         if cells:
-            label = f"member {member['member']} (seed {member['seed']})"
             print(
-                f"{label}, best policy over {summary['absolute_episodes']} episodes: {', '.join(cells)}",
+                f"member {member['member']}, seed {member['seed']}, best policy over "
+                f"{summary['absolute_episodes']} episodes: {', '.join(cells)}",
                 file=sys.stderr,
             )
 

@@ -55,6 +55,10 @@ def check_value(field: dataclasses.Field[Any], value: Any) -> None:
         number = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise UserError(f"{field.name}={value!r} is not a number; it {wanted}") from error
+    default: Any = field.default
+    shape = np.shape(default)
+    if number.shape != shape:
+        raise UserError(f"{field.name}={value!r} must be {f'{shape[0]} numbers' if shape else 'one number'}")
     whole = isinstance(field.default, int) and not isinstance(field.default, bool)
     if whole and not np.all(number == np.round(number)):
         raise UserError(f"{field.name}={value!r} must be a whole number and {wanted}")
@@ -92,16 +96,18 @@ def split_overrides(
 
 
 def as_leaves(params: T) -> T:
-    """Turns plain numbers of a Params dataclass into float32 (or int32 or bool) NumPy leaves."""
-    import jax
+    """Turns the numbers and lists of numbers of a Params dataclass into NumPy leaves: float32, int32 or bool."""
+    fields: Any = params
 
-    def leaf(value: Any) -> np.ndarray:
+    def leaf(value: Any) -> Any:
         array = np.asarray(value)
         if array.dtype == np.float64:
             return array.astype(np.float32)
         return array.astype(np.int32) if array.dtype == np.int64 else array
 
-    return jax.tree.map(leaf, params)
+    return dataclasses.replace(
+        fields, **{f.name: leaf(getattr(fields, f.name)) for f in dataclasses.fields(fields)}
+    )
 
 
 def describe_fields(instance: Any) -> list[dict[str, Any]]:

@@ -87,6 +87,10 @@ class Box:
     shape: tuple[int, ...]
     dtype: Any = np.float32
 
+    def __post_init__(self) -> None:
+        """Gives the dtype its one canonical form, so that equal spaces compare and print alike."""
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+
     def sample(self, key: Key, mask: Array | None = None) -> Array:
         """Draws uniformly between the bounds (infinite ones cut at 1e6); ``mask`` is ignored."""
         low, high = max(self.low, -_WIDEST), min(self.high, _WIDEST)

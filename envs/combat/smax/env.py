@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,8 @@ from shoal.envs.core.environment import Environment, Metadata, MetricSpec
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.spaces import Box, Discrete
 from shoal.envs.core.types import EntityView, Key, Observation, Outcome
+
+T = TypeVar("T")
 
 _METRICS = (
     MetricSpec("win_rate", "all enemies dead and an ally alive", 0.0, 1.0, True),
@@ -109,7 +111,7 @@ class Smax(Environment[State, Level]):
 
     def initial_state(self, level: Level) -> State:
         """Opens the battle: full health, units pushed apart once."""
-        return self._initial_state(level)
+        return self._initial_state(_as_arrays(level))
 
     def draws(self, key: Key, state: State) -> Draws:
         """Draws reload times and the scripted enemies' choices in one call."""
@@ -152,8 +154,8 @@ def _dynamics(options: SmaxOptions, state: State, action: Array, draws: Draws) -
     return after, reward.outcome(options, before, after)
 
 
-def _as_arrays(params: SmaxParams) -> SmaxParams:
-    return jax.tree.map(jnp.asarray, params)
+def _as_arrays(tree: T) -> T:
+    return jax.tree.map(jnp.asarray, tree)
 
 
 def _as_tables(params: SmaxParams) -> SmaxParams:

@@ -24,7 +24,8 @@ def mix(received: Float[Array, " agents"], params: Params) -> Float[Array, " age
 
 def restraint(takes: Int[Array, " agents"], steps: Int[Array, ""]) -> Float[Array, " agents"]:
     """Returns the share of the lived steps in which each agent waited."""
-    return 1.0 - takes.astype(jnp.float32) / jnp.maximum(steps, 1).astype(jnp.float32)
+    share = takes.astype(jnp.float32) / jnp.maximum(steps, 1).astype(jnp.float32)
+    return jnp.maximum(1.0 - share, 0.0)  # compiled division can round a whole share above 1
 
 
 def equality(totals: Float[Array, " agents"]) -> Float[Array, ""]:

@@ -1,11 +1,10 @@
-"""Facts of the published rules, worked out by hand. Both teams are agents unless the scripted enemy is meant."""
+"""Facts of the published rules, worked out by hand; both teams are agents."""
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from shoal.envs.combat.smax.levels import initial_state
 from shoal.envs.combat.smax.types import Level
 
 NEAR = {"abs": 1e-5}
@@ -100,7 +99,7 @@ def test_overlapping_units_are_pushed_apart(marines, mixed):
         y = np.asarray([10, 10, *[30] * (n - 2)], np.float32)
         types = np.asarray([2, 3, *[0] * (n - 2)] if arena is mixed else [0] * n, np.uint8)
         level = Level(x=x, y=y, unit_type=types, params=arena.env.params)
-        return initial_state(arena.env.options, level).x[:2]
+        return arena.env.initial_state(level).x[:2]
 
     assert pushed(marines, 10.0, 10.5) == pytest.approx([9.875001, 10.624999], **NEAR)
     assert pushed(mixed, 10.0, 10.5) == pytest.approx([9.687501, 10.812499], **NEAR)
