@@ -307,6 +307,9 @@ def config_files(group: str) -> list[str]:
 
 def _rerun(words: Mapping[str, str]) -> dict[str, Any]:
     """Reads ``config=FILE`` and lays the other overrides over it."""
+    for group in ("network", "logger", "experiment"):
+        if group in words:
+            raise UserError(f"config= runs a run again and takes no {group}=; set single keys instead")
     values = read_yaml(Path(words["config"]))
     for name in ("output_dir", "resume"):  # it is a new run
         values[name] = None

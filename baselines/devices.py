@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -38,8 +39,8 @@ def start(deterministic: bool = False, cpu_devices: int | None = None) -> None:
         os.environ["XLA_FLAGS"] = " ".join([*flags, *(f for f in DETERMINISTIC_FLAGS if f not in flags)])
     import jax
 
-    # Already running (a notebook, a test): its devices are what there is.
-    if not jax._src.xla_bridge.backends_are_initialized():
+    # Refused where JAX already runs (a notebook, a test): its devices are what there is.
+    with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", core_count() if cpu_devices is None else cpu_devices)
     use_compile_cache()
 

@@ -64,13 +64,12 @@ def _report(outcome: Any) -> None:
         file=sys.stderr,
     )
     for member in summary["members"]:
-        absolute = member["absolute"] or {}
         # Return, sum, length, then the environment's metrics with the headline first.
-        shown = [name for i, name in enumerate(absolute) if i in (0, 2, 3)]
+        shown = [cell for i, cell in enumerate((member["absolute"] or {}).items()) if i in (0, 2, 3)]
         cells = [
-            f"{name} {absolute[name]['mean']:.3f} [{absolute[name]['ci95'][0]:.3f}, {absolute[name]['ci95'][1]:.3f}]"
-            for name in shown
-            if absolute[name]["mean"] is not None
+            f"{name} {cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]"
+            for name, cell in shown
+            if cell["mean"] is not None
         ]
         if cells:
             print(

@@ -119,6 +119,8 @@ def test_config_yaml_says_everything_and_runs_again(tmp_path):
     again = config.compose([f"config={tmp_path / 'config.yaml'}"])
     assert again == dataclasses.replace(made, output_dir=None)
     other = config.compose([f"config={tmp_path}", "seed=7", "env=commons/water", "algorithm.clip=0.1"])
+    with pytest.raises(UserError, match="takes no experiment="):
+        config.compose([f"config={tmp_path}", "experiment=demo"])
     assert (other.seed, other.algorithm.clip, other.env_options) == (7, 0.1, {"max_steps": 50})
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from shoal.baselines.checkpoints import Checkpoints
 
-UPDATES = 1500
+UPDATES = 800
 WORDS = (
     "env=commons/water", "env.max_steps=10", "num_envs=4", "algorithm.rollout_length=8", "algorithm.epochs=2",
     "algorithm.minibatches=2", "network.hidden_size=8", f"total_env_steps={UPDATES * 32}", "eval.episodes=8",

@@ -141,21 +141,32 @@ def world_step(options: SmaxOptions, state: State, orders: Orders, jitter: Array
     return replace(state, x=x, y=y, health=health, cooldown=cooldown)
 
 
-def play(options: SmaxOptions, state: State, action: Int[Array, "units *batch"], draws: Draws) -> State:
-    """Plays one environment step with the actions of all units."""
+def play(
+    options: SmaxOptions,
+    state: State,
+    action: Int[Array, "units *batch"],
+    draws: Draws,
+    keep_frames: bool = False,
+) -> tuple[State, Moving | None]:
+    """Plays one environment step with the actions of all units.
+
+    Returns:
+        The state after the step; with ``keep_frames`` also what moved in every world step, [world_steps, N].
+    """
     orders = decode(options, action)
     jitter = jnp.broadcast_to(draws.reload_jitter, (options.world_steps, *draws.reload_jitter.shape[1:]))
 
-    def one(moving: Moving, jitter: Array) -> tuple[Moving, None]:
+    def one(moving: Moving, jitter: Array) -> tuple[Moving, Moving | None]:
         x, y, health, cooldown = moving
         after = world_step(
             options, replace(state, x=x, y=y, health=health, cooldown=cooldown), orders, jitter
         )
-        return (after.x, after.y, after.health, after.cooldown), None
+        moved = (after.x, after.y, after.health, after.cooldown)
+        return moved, moved if keep_frames else None
 
     start = (state.x, state.y, state.health, state.cooldown)
-    (x, y, health, cooldown), _ = jax.lax.scan(one, start, jitter)
-    return replace(
+    (x, y, health, cooldown), frames = jax.lax.scan(one, start, jitter)
+    after = replace(
         state,
         x=x,
         y=y,
@@ -166,3 +177,4 @@ def play(options: SmaxOptions, state: State, action: Int[Array, "units *batch"],
         attack=orders.attack,
         step=state.step + 1,
     )
+    return after, frames

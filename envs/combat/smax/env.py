@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import Array
 
 from shoal.envs.combat.smax import dynamics, enemy, levels, observation, reward
 from shoal.envs.combat.smax.bots import HeuristicPolicy
+from shoal.envs.combat.smax.dynamics import Moving
 from shoal.envs.combat.smax.types import (
     FIRST_ATTACK,
     OWN_FEATURES,
@@ -31,7 +32,10 @@ from shoal.envs.common.batching import batch_last
 from shoal.envs.core.environment import Environment, Metadata, MetricSpec
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.spaces import Box, Discrete
-from shoal.envs.core.types import EntityView, Key, Observation, Outcome
+from shoal.envs.core.types import EntityView, Key, Observation, Outcome, Recording
+
+if TYPE_CHECKING:
+    from shoal.envs.scene import Clip
 
 T = TypeVar("T")
 
@@ -138,20 +142,49 @@ class Smax(Environment[State, Level]):
         """Returns the published world state, [12 N]."""
         return self._global_state(state)
 
+    @cached_property
+    def frames(self) -> Callable[[Key, State, Array], tuple[State, Moving]]:
+        """(key, state, action) -> the state after the step; x, y, health, cooldown after every world step.
+
+        Compiled; plays the step once more, so that drawing needs no more than a `Recording`.
+        """
+
+        def frames(key: Key, state: State, action: Array) -> tuple[State, Moving]:
+            draws = self.draws(key, state)
+            ready, orders = _everybodys_orders(self.options, state, action, draws)
+            after, moved = dynamics.play(self.options, ready, orders, draws, keep_frames=True)
+            assert moved is not None
+            return after, moved
+
+        return jax.jit(frames)
+
+    def scene(self, recording: Recording) -> Clip:
+        """Draws every world step of an episode as a clip."""
+        from shoal.envs.combat.smax.scene import clip
+
+        return clip(self.options, self.frames, recording)
+
     def scripted_policies(self) -> Mapping[str, Callable[[], HeuristicPolicy]]:
         """Returns the published heuristic as ``scripted``; it is what the scripted enemy plays."""
         return {"scripted": lambda: HeuristicPolicy(self.options, self.params)}
 
 
+def _everybodys_orders(
+    options: SmaxOptions, state: State, action: Array, draws: Draws
+) -> tuple[State, Array]:
+    """Adds the scripted enemies' actions, with their memory of them."""
+    if options.control == "both":
+        return state, action.astype(jnp.int32)
+    enemy_action, memory = enemy.act(options, state, draws)
+    action = jnp.concatenate([action.astype(jnp.int32), enemy_action])
+    return dataclasses.replace(state, enemy=memory), action
+
+
 def _dynamics(options: SmaxOptions, state: State, action: Array, draws: Draws) -> tuple[State, Outcome]:
-    """Adds the scripted enemies' actions and plays; batches lie in trailing axes."""
-    before = state
-    if options.control == "allies":
-        enemy_action, memory = enemy.act(options, state, draws)
-        action = jnp.concatenate([action.astype(jnp.int32), enemy_action])
-        state = dataclasses.replace(state, enemy=memory)
-    after = dynamics.play(options, state, action.astype(jnp.int32), draws)
-    return after, reward.outcome(options, before, after)
+    """Plays one step and settles it; batches lie in trailing axes."""
+    ready, action = _everybodys_orders(options, state, action, draws)
+    after, _ = dynamics.play(options, ready, action, draws)
+    return after, reward.outcome(options, state, after)
 
 
 def _as_arrays(tree: T) -> T:
