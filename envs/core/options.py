@@ -96,7 +96,7 @@ def split_overrides(
 
 
 def as_leaves(params: T) -> T:
-    """Turns the numbers and lists of numbers of a Params dataclass into NumPy leaves: float32, int32 or bool."""
+    """Turns a Params dataclass's numbers and lists of them into NumPy leaves: float32, int32 or bool."""
     fields: Any = params
 
     def leaf(value: Any) -> Any:
