@@ -1,5 +1,7 @@
 """Whole episodes, counted without bias, and their summary against values worked out by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,9 +87,8 @@ def test_short_episodes_are_not_counted_more_often():
 
 
 def test_returns_metrics_and_learning_agents():
-    env = chain(
-        num_agents=3, length=4, max_steps=9, random_start=False, goal_reward=np.array([1.0, 2.0, 6.0])
-    )
+    env = chain(num_agents=3, length=4, max_steps=9, random_start=False)
+    env.params = dataclasses.replace(env.params, goal_reward=np.array([1.0, 2.0, 6.0], np.float32))
     policy = JointPolicy(env, {"idle": (Group("idle", (1,)), Walk(0)), "go": (Group("go", (2, 0)), Walk())})
     everyone = Evaluator(env, lambda _: policy, episodes=2)((), keys())
     # Arrivals after 3 steps pay 1 - 3/8 and 6 - 3/8; the idler pays 9/8.

@@ -75,8 +75,9 @@ def global_state(options: SmaxOptions, state: State) -> Float[Array, "features *
     if options.global_view == "normalised":
         x, y = x / state.map_width[None], y / state.map_height[None]
         cooldown = _waiting(state)
-    planes = [state.health / state.max_health, x, y, cooldown, *_type_planes(state)]
-    units = jnp.stack([jnp.where(state.alive, plane, 0.0) for plane in planes], axis=1)
+    planes = jnp.stack([state.health / state.max_health, x, y, cooldown], axis=1)
+    units = jnp.concatenate([planes, _one_hot_types(state)], axis=1)
+    units = jnp.where(state.alive[:, None], units, 0.0)
     is_enemy = jnp.broadcast_to(_like(np.arange(n) >= options.num_allies, x), x.shape)
     types = state.unit_type.astype(jnp.float32)
     return jnp.concatenate(
@@ -89,8 +90,9 @@ def _like(constant: np.ndarray, units: Array) -> np.ndarray:
     return constant.reshape(-1, *([1] * (units.ndim - 1)))
 
 
-def _type_planes(state: State) -> list[Array]:
-    return [(state.unit_type == k).astype(jnp.float32) for k in range(NUM_TYPES)]
+def _one_hot_types(state: State) -> Array:
+    kinds = _like(np.arange(NUM_TYPES, dtype=np.uint8), state.unit_type)[None]
+    return (state.unit_type[:, None] == kinds).astype(jnp.float32)  # [N, 6]
 
 
 def _waiting(state: State) -> Array:
@@ -102,16 +104,16 @@ def _ascending(options: SmaxOptions, state: State) -> _Order:
     n_a, n_e = options.num_allies, options.num_enemies
     last_action = [FIRST_ATTACK + n_e - 1] * n_a + [FIRST_ATTACK + n_a - 1] * n_e
     attack = state.attack.astype(jnp.float32) / _like(np.asarray(last_action, np.float32), state.attack)
-    health, waiting, types = state.health / state.max_health, _waiting(state), _type_planes(state)
+    health, waiting, types = state.health / state.max_health, _waiting(state), _one_hot_types(state)
     missing = jnp.zeros_like(health)
     place = [state.x / state.map_width[None], state.y / state.map_height[None]]
-    features = [health, missing, missing, state.move_x, state.move_y, attack, waiting, *types]
+    features = jnp.stack([health, missing, missing, state.move_x, state.move_y, attack, waiting], axis=1)
     return _Order(
         x=state.x,
         y=state.y,
         alive=state.alive,
-        features=jnp.stack(features, axis=1),
-        own=jnp.stack([health, *place, waiting, *types], axis=1),
+        features=jnp.concatenate([features, types], axis=1),
+        own=jnp.concatenate([jnp.stack([health, *place, waiting], axis=1), types], axis=1),
         sight=state.sight,
         range=state.range,
     )
@@ -120,7 +122,7 @@ def _ascending(options: SmaxOptions, state: State) -> _Order:
 def _look(options: SmaxOptions, order: _Order, size: int) -> _Sight:
     """Renders what the first ``size`` units of an order see."""
     n, batch = options.num_units, order.x.shape[1:]
-    alive, sight, reach = order.alive[:size, None], order.sight[:size, None], order.range[:size, None]
+    alive, sight = order.alive[:size, None], order.sight[:size, None]
     dx, dy = order.x[None] - order.x[:size, None], order.y[None] - order.y[:size, None]
     square = dx * dx + dy * dy
     seen = alive & order.alive[None] & (square < sight * sight)
@@ -138,14 +140,24 @@ def _look(options: SmaxOptions, order: _Order, size: int) -> _Sight:
     opponents = slots[:, size:].reshape(size, -1, *batch)
     own = jnp.where(alive, order.own[:size], 0.0)
 
-    attacks = alive & order.alive[None, size:] & (square[:, size:] < reach * reach)
-    moves = jnp.broadcast_to(alive, (size, FIRST_ATTACK - 1, *batch))
-    stop = jnp.ones((size, 1, *batch), bool)
     return _Sight(
         rows=jnp.concatenate([team, opponents, own], axis=1),
         seen=jnp.concatenate([_without_self(seen[:, :size]), seen[:, size:]], axis=1),
-        mask=jnp.concatenate([moves, stop, attacks], axis=1),
+        mask=_mask(order, size),
     )
+
+
+def _mask(order: _Order, size: int) -> Bool[Array, "agents actions *batch"]:
+    """Returns what the first ``size`` units of an order may do.
+
+    Distances are computed anew: sharing them with the view would keep XLA from fusing either well.
+    """
+    alive, reach = order.alive[:size, None], order.range[:size, None]
+    dx, dy = order.x[None, size:] - order.x[:size, None], order.y[None, size:] - order.y[:size, None]
+    attacks = alive & order.alive[None, size:] & (dx * dx + dy * dy < reach * reach)
+    moves = jnp.broadcast_to(alive, (size, FIRST_ATTACK - 1, *order.x.shape[1:]))
+    stop = jnp.ones((size, 1, *order.x.shape[1:]), bool)
+    return jnp.concatenate([moves, stop, attacks], axis=1)
 
 
 def _without_self(square: Array) -> Array:
