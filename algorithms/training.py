@@ -117,7 +117,8 @@ class Program:
         return jax.jit(self._chunk, donate_argnums=0, out_shardings=out)
 
     def _chunk(self, state: ProgramState, updates: Array) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
-        update = jax.vmap(self.update, axis_name="member")
+        # Jitted so that it is traced once for its shapes and for the loop.
+        update = jax.jit(jax.vmap(self.update, axis_name="member"))
         _, totals, metrics = jax.eval_shape(update, state)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (totals, metrics))
 
