@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -55,22 +56,18 @@ class Policy(Protocol):
         ...
 
 
-class Scripted:
-    """A policy without memory, made from one pure function of the observation or the state."""
+class Scripted(abc.ABC):
+    """A policy without memory: a subclass writes `choose`; one that reads the state sets ``needs_state``."""
 
     needs_state = False
+
+    @abc.abstractmethod
+    def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
+        """Returns the group's actions [*B, G] (or [*B, G, D]); ``state`` is None unless `needs_state`."""
 
     def initial_carry(self, batch: tuple[int, ...] = ()) -> PyTree:
         """Returns nothing: there is no memory."""
         return ()
-
-
-class RandomPolicy(Scripted):
-    """Uniform over the legal actions; over the whole range where they are real numbers."""
-
-    def __init__(self, env: Environment[Any, Any]) -> None:
-        """Reads the (padded) action space of ``env``."""
-        self.space = env.action_space
 
     def act(
         self,
@@ -81,9 +78,21 @@ class RandomPolicy(Scripted):
         greedy: bool = True,
         first: Array | None = None,
     ) -> tuple[PyTree, Array]:
-        """Draws; ``greedy`` is ignored."""
+        """Chooses actions; ``greedy`` and ``first`` change nothing."""
+        return carry, self.choose(key, observation, state)
+
+
+class RandomPolicy(Scripted):
+    """Uniform over the legal actions; over the whole range where they are real numbers."""
+
+    def __init__(self, env: Environment[Any, Any]) -> None:
+        """Reads the (padded) action space of ``env``."""
+        self.space = env.action_space
+
+    def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
+        """Draws from uniforms in one call."""
         u = jax.random.uniform(key, (*observation.alive.shape, *self.space.shape))
-        return carry, sample_actions(self.space, u, observation.action_mask)
+        return sample_actions(self.space, u, observation.action_mask)
 
 
 class IdlePolicy(Scripted):
@@ -97,26 +106,18 @@ class IdlePolicy(Scripted):
         self.space = env.action_space
         self.idle = env.metadata.extras.get("idle_action", 0)
 
-    def act(
-        self,
-        key: Key,
-        carry: PyTree,
-        observation: Observation,
-        state: PyTree = None,
-        greedy: bool = True,
-        first: Array | None = None,
-    ) -> tuple[PyTree, Array]:
+    def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
         """Idles; deterministic."""
         batch = observation.alive.shape
         if isinstance(self.space, Box):
-            middle = (self.space.low + self.space.high) / 2
-            return carry, jnp.full((*batch, *self.space.shape), middle, self.space.dtype)
+            middle = sum(self.space.drawn) / 2
+            return jnp.full((*batch, *self.space.shape), middle, self.space.dtype)
         idle = jnp.broadcast_to(jnp.asarray(self.idle, jnp.int32), (*batch, *self.space.shape))
         masks = observation.action_mask
         if not isinstance(masks, tuple):
-            return carry, _legal_or_first(idle, masks)
+            return _legal_or_first(idle, masks)
         parts = [_legal_or_first(idle[..., i], mask) for i, mask in enumerate(masks)]
-        return carry, jnp.stack(parts, axis=-1)
+        return jnp.stack(parts, axis=-1)
 
 
 def _legal_or_first(action: Array, mask: Array) -> Array:

@@ -93,8 +93,7 @@ class Box:
 
     def sample(self, key: Key, mask: Array | None = None) -> Array:
         """Draws uniformly between the bounds (infinite ones cut at 1e6); ``mask`` is ignored."""
-        low, high = max(self.low, -_WIDEST), min(self.high, _WIDEST)
-        return jax.random.uniform(key, self.shape, self.dtype, low, high)
+        return jax.random.uniform(key, self.shape, self.dtype, *self.drawn)
 
     def contains(self, x: Array) -> Array:
         """Whether ``x`` [..., *shape] is an element, as bool [...]; NaN is not."""
@@ -106,6 +105,11 @@ class Box:
         return jnp.all(inside, axis=tuple(range(lead, x.ndim)))
 
     @property
+    def drawn(self) -> tuple[float, float]:
+        """The bounds between which values are drawn: infinite ones are cut at 1e6."""
+        return max(self.low, -_WIDEST), min(self.high, _WIDEST)
+
+    @property
     def size(self) -> int:
         """How many numbers one element holds."""
         return math.prod(self.shape)
@@ -114,13 +118,27 @@ class Box:
 Space: TypeAlias = Discrete | MultiDiscrete | Box
 
 
-def choose(u: Array, mask: Array) -> Array:
-    """Picks the legal index at quantile ``u`` in [0, 1), uniform over the true of ``mask`` [..., n]."""
-    count = jnp.cumsum(mask.astype(jnp.int32), axis=-1)
-    total = count[..., -1]
+def choose(u: Array, mask: Array, axis: int = -1) -> Array:
+    """Picks the true entry of ``mask`` at quantile ``u`` in [0, 1), uniform over them; 0 if there is none.
+
+    Args:
+        u: the mask's shape without ``axis``.
+        mask: bool.
+        axis: of the entries to choose from.
+    """
+    total = jnp.sum(mask, axis=axis, dtype=jnp.int32)
     rank = jnp.minimum((u * total.astype(jnp.float32)).astype(jnp.int32), total - 1)
-    # The wanted index is the number of entries whose running count has not passed the rank.
-    return jnp.sum((count <= jnp.expand_dims(rank, -1)).astype(jnp.int32), axis=-1)
+
+    # The wanted index is the number of entries whose running count has not passed the rank. Counted entry by
+    # entry, since XLA's cumulative sum is quadratic on CPU.
+    def pass_one(carry: tuple[Array, Array], here: Array) -> tuple[tuple[Array, Array], None]:
+        count, passed = carry
+        count = count + here.astype(jnp.int32)
+        return (count, passed + (count <= rank).astype(jnp.int32)), None
+
+    zero = jnp.zeros_like(rank)
+    (_, passed), _ = jax.lax.scan(pass_one, (zero, zero), jnp.moveaxis(mask, axis, 0))
+    return passed
 
 
 def sample_actions(space: Space, u: Array, mask: Any) -> Array:
@@ -135,7 +153,8 @@ def sample_actions(space: Space, u: Array, mask: Any) -> Array:
         return choose(u, mask)
     if isinstance(space, MultiDiscrete):
         return jnp.stack([choose(u[..., i], m) for i, m in enumerate(mask)], axis=-1)
-    return space.low + u * (space.high - space.low)
+    low, high = space.drawn
+    return low + u * (high - low)
 
 
 def is_legal(space: Space, action: Array, mask: Any) -> Array:

@@ -21,12 +21,14 @@ class Walk(Scripted):
     def __init__(self, action=RIGHT):
         self.action = action
 
-    def act(self, key, carry, observation, state=None, greedy=True, first=None):
-        return carry, jnp.full(observation.alive.shape, self.action, jnp.int32)
+    def choose(self, key, observation, state):
+        return jnp.full(observation.alive.shape, self.action, jnp.int32)
 
 
-class Counter(Scripted):
+class Counter:
     """Waits for as many steps as it remembers: goes right from its third call of an episode on."""
+
+    needs_state = False
 
     def initial_carry(self, batch=()):
         return jnp.zeros((*batch, 1), jnp.int32)
@@ -75,9 +77,9 @@ def test_short_episodes_are_not_counted_more_often():
     class Bold(Scripted):
         """Walks on from field 1 only: 1 step from there, the whole 40 from field 0."""
 
-        def act(self, key, carry, observation, state=None, greedy=True, first=None):
+        def choose(self, key, observation, state):
             at_one = observation.view[..., 0] > 0.4
-            return carry, jnp.where(at_one, RIGHT, 0).astype(jnp.int32)
+            return jnp.where(at_one, RIGHT, 0).astype(jnp.int32)
 
     records = Evaluator(env, lambda _: Bold(), episodes=400, num_envs=100)((), keys())
     lengths = np.asarray(records["episode_length"][0])

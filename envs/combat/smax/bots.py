@@ -20,7 +20,6 @@ from shoal.envs.combat.smax.types import (
     SmaxOptions,
     SmaxParams,
 )
-from shoal.envs.core.policy import Scripted
 from shoal.envs.core.spaces import choose
 from shoal.envs.core.types import EntityView, Key, Observation, PyTree
 
@@ -34,11 +33,13 @@ class Memory:
     target: Array  # [*B, G] i32, the opponent slot attacked last, or -1
 
 
-class HeuristicPolicy(Scripted):
+class HeuristicPolicy:
     """Attacks the opponent it attacked before, else the nearest in range, else walks towards one it sees.
 
     Plays for the allies, the enemies or (given all rows) both, as the number of rows says.
     """
+
+    needs_state = False
 
     def __init__(self, options: SmaxOptions, params: SmaxParams) -> None:
         """Reads the team sizes, the unit tables and the map size."""

@@ -5,31 +5,13 @@ Batches lie in trailing axes, as in `dynamics`. Opponents are taken in slot orde
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from shoal.envs.combat.smax.dynamics import index_like
 from shoal.envs.combat.smax.types import FIRST_ATTACK, Draws, EnemyMemory, SmaxOptions, State
-
-
-def choose_slot(
-    u: Float[Array, "units *batch"], mask: Bool[Array, "units slots *batch"]
-) -> Int[Array, "units *batch"]:
-    """Picks the true slot at quantile ``u`` in [0, 1): uniform over the true ones."""
-    total = jnp.sum(mask, axis=1, dtype=jnp.int32)
-    rank = jnp.minimum((u * total.astype(jnp.float32)).astype(jnp.int32), total - 1)
-
-    # A running count, since XLA's cumulative sum is quadratic on CPU.
-    def pass_one(carry: tuple[Array, Array], here: Array) -> tuple[tuple[Array, Array], None]:
-        count, passed = carry
-        count = count + here.astype(jnp.int32)
-        return (count, passed + (count <= rank).astype(jnp.int32)), None
-
-    zero = jnp.zeros_like(rank)
-    (_, passed), _ = jax.lax.scan(pass_one, (zero, zero), jnp.swapaxes(mask, 0, 1))
-    return jnp.minimum(passed, mask.shape[1] - 1)
+from shoal.envs.core.spaces import choose
 
 
 def heading(dx: Array, dy: Array) -> Int[Array, "..."]:
@@ -64,7 +46,7 @@ def act(options: SmaxOptions, state: State, draws: Draws) -> tuple[Int[Array, "e
         new_target = jnp.argmin(jnp.where(shootable, square, jnp.inf), axis=1).astype(jnp.int32)
     else:
         assert draws.target_choice is not None
-        new_target = choose_slot(draws.target_choice, shootable)
+        new_target = choose(draws.target_choice, shootable, axis=1)
     keeps = _pick(memory.target, shootable.astype(jnp.int32)) > 0
     can_shoot = jnp.any(shootable, axis=1)
     target = jnp.where(keeps, memory.target, jnp.where(can_shoot, new_target, -1))
@@ -73,7 +55,7 @@ def act(options: SmaxOptions, state: State, draws: Draws) -> tuple[Int[Array, "e
     goal_x = jnp.where(is_first, state.map_width[None] - own_x, memory.goal_x)
     goal_y = jnp.where(is_first, state.map_height[None] - own_y, memory.goal_y)
 
-    follow = choose_slot(draws.goal_choice, visible)
+    follow = choose(draws.goal_choice, visible, axis=1)
     can_see = jnp.any(visible, axis=1)
     move = heading(
         jnp.where(can_see, _pick(follow, dx), goal_x - own_x),

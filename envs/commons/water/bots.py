@@ -26,31 +26,15 @@ class Cooperator(Scripted):
         """Fixes the threshold (pool fraction)."""
         self.threshold = 2.0 * float(env.params.take_total) if threshold is None else threshold
 
-    def act(
-        self,
-        key: Key,
-        carry: PyTree,
-        observation: Observation,
-        state: PyTree = None,
-        greedy: bool = True,
-        first: Array | None = None,
-    ) -> tuple[PyTree, Array]:
+    def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
         """Compares the pool with the threshold."""
         plenty = observation.view[..., 0] >= self.threshold
-        return carry, jnp.where(plenty, jnp.int32(TAKE), jnp.int32(WAIT))
+        return jnp.where(plenty, jnp.int32(TAKE), jnp.int32(WAIT))
 
 
 class Defector(Scripted):
     """Always takes."""
 
-    def act(
-        self,
-        key: Key,
-        carry: PyTree,
-        observation: Observation,
-        state: PyTree = None,
-        greedy: bool = True,
-        first: Array | None = None,
-    ) -> tuple[PyTree, Array]:
+    def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
         """Takes."""
-        return carry, jnp.full(observation.alive.shape, TAKE, jnp.int32)
+        return jnp.full(observation.alive.shape, TAKE, jnp.int32)

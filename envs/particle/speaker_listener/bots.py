@@ -39,20 +39,12 @@ class NameAndWalk(Scripted):
         self.per_velocity = dt * (1.0 + keep)  # how far the present velocity carries it in two steps
         self.per_push = dt * dt * float(p.acceleration)  # and what a push now adds to that
 
-    def act(
-        self,
-        key: Key,
-        carry: PyTree,
-        observation: Observation,
-        state: PyTree = None,
-        greedy: bool = True,
-        first: Array | None = None,
-    ) -> tuple[PyTree, Array]:
+    def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
         """Speaks and moves; deterministic."""
         view = observation.view
         said = jnp.argmax(view[..., np.asarray(GOAL_COLOUR)], axis=-1).astype(jnp.int32) + SAY[0]
         may_move = observation.action_mask[..., STAY]
-        return carry, jnp.where(may_move, self._walk(view), said)
+        return jnp.where(may_move, self._walk(view), said)
 
     def _walk(self, view: Array) -> Array:
         """Returns the move of each row [*B, G] of ``view`` [*B, G, 14]."""

@@ -66,6 +66,21 @@ def test_choose_by_hand() -> None:
     assert chosen.tolist() == [1, 1, 2, 2, 4, 4]
 
 
+def test_choose_along_any_axis_and_from_nothing() -> None:
+    mask = jnp.array([[False, True], [True, True], [True, False]])
+    u = jnp.array([0.6, 0.0])
+    assert choose(u, mask, axis=0).tolist() == [2, 0]
+    assert choose(u, mask.T).tolist() == [2, 0]
+    assert choose(u, jnp.zeros((2, 3), bool)).tolist() == [0, 0]
+
+
+def test_an_unbounded_box_is_drawn_from_within_a_million() -> None:
+    space = Box(-np.inf, np.inf, (2,))
+    actions = sample_actions(space, jnp.array([[0.0, 0.5]]), None)
+    np.testing.assert_allclose(actions, [[-1e6, 0.0]])
+    assert bool(jnp.all(jnp.isfinite(space.sample(jax.random.key(0)))))
+
+
 def test_sample_actions_of_a_batch() -> None:
     u = jnp.array([[0.0, 0.99], [0.5, 0.5]])
     mask = jnp.array([[[True, False, True], [True, True, False]], [[False, False, True], [True, True, True]]])
