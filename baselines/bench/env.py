@@ -1,7 +1,7 @@
 """Steps per second of environments, ours and a peer's in turns.
 
-Method: each suite at its own best batch of 64 to 4096 (doubling; the search stops at the first batch that
-is slower), or both at given batches; then timed repeats in turns, of which the median counts. That both play
+Method: each suite at its own best batch of 64 to 4096 (doubling; all are tried, since rates dip and rise
+again), or both at given batches; then timed repeats in turns, of which the median counts. That both play
 the same game is checked by the rate of finished episodes over equally many steps from a reset.
 """
 
@@ -134,19 +134,16 @@ def _prepared(worker: Worker, id: str, size: int, seconds: float, say: Say) -> T
 
 
 def _best(worker: Worker, id: str, seconds: float, say: Say) -> Timed:
-    """Searches for the suite's best batch; stops at the first that is slower."""
-    best: Timed | None = None
-    best_rate = 0.0
+    """Tries every batch and returns the fastest, compiled and ready to be timed."""
+    tried: list[tuple[float, Timed]] = []
     for size in BATCHES:
         timed = _prepared(worker, id, size, seconds, say)
-        rate = timed.repeat()
+        tried.append((timed.repeat(), timed))
         timed.rates.clear()  # the search decides nothing but the batch
-        if best is not None and rate < best_rate:
-            # The process holds one batch at a time; compile times are those of the search.
-            worker.ask(ask="prepare", num_envs=best.num_envs)
-            return best
-        best, best_rate = timed, rate
-    assert best is not None
+    best = max(tried, key=lambda pair: pair[0])[1]
+    if best.num_envs != BATCHES[-1]:
+        # The process holds one batch at a time; compile times are those of the search.
+        worker.ask(ask="prepare", num_envs=best.num_envs)
     return best
 
 

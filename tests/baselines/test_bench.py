@@ -71,12 +71,13 @@ def quiet(line: str) -> None:
 # The method ----------------------------------------------------------------------------------------------
 
 
-def test_search_stops_at_the_first_batch_that_is_slower():
-    worker = FakeWorker("shoal", {64: 100.0, 128: 300.0, 256: 200.0, 512: 900.0})
+@pytest.mark.parametrize("peak", [64, 512, 4096])
+def test_the_search_tries_every_batch(peak):
+    rates = dict.fromkeys(bench_env.BATCHES, 200.0) | {128: 300.0, 256: 100.0, peak: 900.0}
+    worker = FakeWorker("shoal", rates)
     best = bench_env._best(worker, "x", 5.0, quiet)
-    assert (best.num_envs, best.prepared["compile_seconds"]) == (128, 128.0)
-    assert worker.num_envs == 128  # compiled again, ready to be timed
-    assert "shoal 512" not in worker.log
+    assert (best.num_envs, best.prepared["compile_seconds"]) == (peak, float(peak))  # a dip hides nothing
+    assert worker.num_envs == peak  # compiled last, ready to be timed
     assert best.rates == []
 
 
@@ -88,7 +89,8 @@ def test_repeats_take_about_the_time_asked_for():
 
 def test_rows_pair_medians_of_repeats_in_turns(monkeypatch):
     log: list[str] = []
-    speeds = {"shoal": {64: 100.0, 128: 600.0, 256: 500.0}, "jaxmarl": {64: 200.0, 128: 150.0}}
+    slow = dict.fromkeys(bench_env.BATCHES, 50.0)
+    speeds = {"shoal": slow | {128: 600.0}, "jaxmarl": slow | {64: 200.0}}
     monkeypatch.setattr(
         bench_env, "Worker", lambda task, suite, env: FakeWorker(suite, speeds[suite], log=log)
     )
