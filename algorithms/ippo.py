@@ -69,12 +69,17 @@ class IPPOConfig:
                 raise UserError(f"algorithm.{name}={getattr(self, name)} must be above 0")
         expand_flags(self.compat, known=("D1",), paper=("D1",))
 
+    def batching(self, num_envs: int, group_size: int) -> tuple[int, int]:
+        """Returns how many sequences are shuffled, and into how many minibatches."""
+        return num_envs * group_size, self.minibatches
+
 
 class IPPO:
     """The learner; see `shoal.algorithms.blocks.learner.Learner` for the contract."""
 
     Config: ClassVar[type[IPPOConfig]] = IPPOConfig
     needs_state = False
+    fresh_rollouts = False
 
     def __init__(self, config: IPPOConfig, network: NetworkConfig, setting: Setting) -> None:
         """Fixes everything static.
@@ -163,6 +168,10 @@ class IPPO:
             samples["value"], samples["target"], samples["weight"]
         )
         return TrainState(params, opt_state, hyper, train_state.updates + 1, key), metrics
+
+    def acting(self, params: PyTree) -> PyTree:
+        """Returns all parameters: actor and critic may share them."""
+        return params
 
     def policy(self, params: PyTree) -> Policy:
         """Returns the actor as a policy."""

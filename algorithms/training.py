@@ -13,7 +13,7 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from shoal.algorithms.blocks.learner import Group, Learner, Metrics, TrainState
+from shoal.algorithms.blocks.learner import MEMBER_AXIS, Group, Learner, Metrics, TrainState
 from shoal.algorithms.blocks.rollout import Play, Totals, open_play, rollout
 from shoal.envs.core import Environment, PyTree, UserError, VectorEnv
 
@@ -58,6 +58,7 @@ class Program:
         self.venv = VectorEnv(env, num_envs)
         self.learners = dict(learners)
         self.rollout_length = rollout_length
+        self.fresh_rollouts = any(learner.fresh_rollouts for _, learner in self.learners.values())
         self.mesh = Mesh(np.asarray(devices), ("env",))
 
     def init(self, keys: Array, hyper: Mapping[str, dict[str, Array]] | None = None) -> ProgramState:
@@ -84,8 +85,12 @@ class Program:
     def update(self, state: ProgramState) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
         """Plays one rollout and learns from it, for one member; pure."""
         key = jax.random.fold_in(state.key, state.updates)
+        play = state.play
+        if self.fresh_rollouts:
+            key, play_key = jax.random.split(key)
+            play = open_play(self.venv, self.learners, play_key)
         play, trajectories, totals = rollout(
-            self.venv, self.learners, state.learners, state.play, key, self.rollout_length
+            self.venv, self.learners, state.learners, play, key, self.rollout_length
         )
         learned = {
             name: learner.learn(state.learners[name], trajectories[name])
@@ -118,7 +123,7 @@ class Program:
 
     def _chunk(self, state: ProgramState, updates: Array) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
         # Jitted so that it is traced once for its shapes and for the loop.
-        update = jax.jit(jax.vmap(self.update, axis_name="member"))
+        update = jax.jit(jax.vmap(self.update, axis_name=MEMBER_AXIS))
         _, totals, metrics = jax.eval_shape(update, state)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (totals, metrics))
 

@@ -57,7 +57,7 @@ class Built:
 
     def policy_params(self, state: ProgramState) -> dict[str, Any]:
         """Returns what policies play with: learner name -> parameters."""
-        return {name: learner.params for name, learner in state.learners.items()}
+        return {name: self.learners[name][1].acting(held.params) for name, held in state.learners.items()}
 
 
 def named_key(seed: int, purpose: str) -> jax.Array:
@@ -92,6 +92,7 @@ def make_learners(
         total_updates=config.total_updates,
         final_observations=VectorEnv(env, config.num_envs).mode == "next_step",
         shuffle_groups=shuffle_groups,
+        sharing=config.sharing,
     )
     kind = learner_class(config.algorithm_name)
     return {config.algorithm_name: (group, kind(config.algorithm, config.network, setting))}
@@ -104,15 +105,14 @@ def build(config: RunConfig) -> Built:
         UserError: when environments, minibatches and devices do not fit together.
     """
     env = make_env(config)
-    rows = config.num_envs * env.num_agents
+    rows, minibatches = config.algorithm.batching(config.num_envs, env.num_agents)
 
     def fits(count: int) -> bool:
         groups = count if config.shuffle_groups is None else config.shuffle_groups
-        minibatches = getattr(config.algorithm, "minibatches", 1)
         return config.num_envs % count == 0 and rows % (groups * minibatches) == 0
 
     if not fits(1):
-        check_minibatches(rows, config.algorithm.minibatches, config.shuffle_groups or 1)
+        check_minibatches(rows, minibatches, config.shuffle_groups or 1)
     chosen, note = devices.choose(config.devices, fits, config.num_envs)
     groups = len(chosen) if config.shuffle_groups is None else config.shuffle_groups
     config = _resolved(dataclasses.replace(config, env_id=env.id, shuffle_groups=groups))

@@ -56,6 +56,7 @@ class RunConfig:
     num_seeds: int = 1
     num_envs: int = 64
     total_env_steps: int = 1_000_000
+    sharing: str = "all"
     devices: int | str = "auto"
     shuffle_groups: int | None = None
     deterministic: bool = False

@@ -17,6 +17,7 @@ from jax import Array
 from shoal.envs.core import Environment, Observation, Policy, PyTree, TimeStep
 
 Metrics = dict[str, Array]
+MEMBER_AXIS = "member"  # the axis that seeds and swept values are vmapped over
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Setting:
     total_updates: int  # what annealed schedules run to
     final_observations: bool  # whether a truncated step is followed by its final observation
     shuffle_groups: int = 1  # blocks of environments that minibatches are drawn within
+    sharing: str = "all"  # who shares parameters with whom; see blocks.sharing
 
 
 @struct.dataclass
@@ -82,6 +84,7 @@ class TrainState:
     hyper: dict[str, Array]  # name -> [] f32
     updates: Array  # [] i32, calls of `learn` so far
     key: Array  # a key, split by each call of `learn`
+    extra: PyTree = ()  # what else the algorithm keeps: target parameters, replay
 
 
 @runtime_checkable
@@ -92,6 +95,7 @@ class Learner(Protocol):
     config: Any
     setting: Setting
     needs_state: bool
+    fresh_rollouts: bool  # every rollout opens new episodes, so that its sequences start without memory
 
     def init(self, key: Array, hyper: dict[str, Array] | None = None) -> TrainState:
         """Returns fresh parameters; ``hyper`` replaces the config's floats, for sweeps."""
@@ -111,9 +115,24 @@ class Learner(Protocol):
         """Improves the parameters by one rollout."""
         ...
 
-    def policy(self, params: PyTree) -> Policy:
-        """Returns the policy that these parameters play."""
+    def acting(self, params: PyTree) -> PyTree:
+        """Returns the part of the parameters that `policy` plays with."""
         ...
+
+    def policy(self, params: PyTree) -> Policy:
+        """Returns the policy that these parameters (from `acting`) play."""
+        ...
+
+
+def agreed(condition: Array) -> Array:
+    """Returns a condition that all members share as one that is not batched, for `jax.lax.cond`.
+
+    A batched condition would run both branches. Outside the member axis it is returned as it is.
+    """
+    try:
+        return jax.lax.pmin(condition.astype(jnp.int32), MEMBER_AXIS).astype(bool)
+    except NameError:
+        return condition
 
 
 def hyper_of(config: Any) -> dict[str, Array]:

@@ -1,0 +1,72 @@
+"""Who shares parameters with whom: all agents of a group, those of one type, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from shoal.algorithms.blocks.learner import Group
+from shoal.envs.core import Environment, PyTree, UserError
+
+MODES = ("all", "by_type", "none")
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Which of ``count`` sets of parameters each agent of a group plays with.
+
+    With one set, parameters are what a network makes; else their leaves have a leading axis ``count``.
+    """
+
+    owner: tuple[int, ...] | None  # agent of the group -> its set; None: one set for all
+
+    @classmethod
+    def of(cls, mode: str, env: Environment[Any, Any], group: Group) -> Sharing:
+        """Returns how ``mode`` shares among the agents of ``group``.
+
+        Raises:
+            UserError: for an unknown mode.
+        """
+        if mode not in MODES:
+            raise UserError(f"sharing={mode!r} is not one of {', '.join(MODES)}")
+        if mode == "all":
+            return cls(None)
+        if mode == "none":
+            return cls(tuple(range(len(group.indices))))
+        types = [int(env.agent_types[i]) for i in group.indices]
+        known = sorted(set(types))
+        return cls(tuple(known.index(kind) for kind in types))
+
+    @property
+    def count(self) -> int:
+        """How many sets of parameters there are."""
+        return 1 if self.owner is None else max(self.owner) + 1
+
+    def init(self, make: Callable[[Array], PyTree], key: Array) -> PyTree:
+        """Draws the parameters, each set with a key of its own."""
+        return make(key) if self.owner is None else jax.vmap(make)(jax.random.split(key, self.count))
+
+    def apply(
+        self, network: Callable[..., tuple[PyTree, PyTree]], params: PyTree, carry: PyTree, *inputs: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """Runs ``network(params, carry, *inputs) -> carry, outputs``, every agent by its own parameters.
+
+        Args:
+            network: works on any batch shape.
+            params: from `init`.
+            carry: leaves [*B, G, ...].
+            inputs: leaves [T, *B, G, ...]; the last one is the reset flag [T, *B, G], which tells the axes.
+        """
+        if self.owner is None:
+            return network(params, carry, *inputs)
+        if self.owner != tuple(range(self.count)):
+            owner = jnp.asarray(self.owner)
+            params = jax.tree.map(lambda leaf: jnp.take(leaf, owner, axis=0), params)
+        agents = inputs[-1].ndim - 1
+        axes = (0, agents - 1, *(agents for _ in inputs))
+        return jax.vmap(network, in_axes=axes, out_axes=(agents - 1, agents))(params, carry, *inputs)
