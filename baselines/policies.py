@@ -146,7 +146,9 @@ def load_policy(run: str | Path, member: int | None = None) -> Player:
     if not 0 <= member < count:
         raise UserError(f"{folder} has no member {member}; it has {count}, counted from 0")
     shapes = {
-        name: jax.eval_shape(lambda key, learner=learner: learner.acting(learner.init(key).params), jax.random.key(0))
+        name: jax.eval_shape(
+            lambda key, learner=learner: learner.acting(learner.init(key).params), jax.random.key(0)
+        )
         for name, (_, learner) in learners.items()
     }
     stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
