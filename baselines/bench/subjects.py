@@ -8,7 +8,7 @@ by the same cheap function.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -88,14 +88,14 @@ def ours(env_id: str, num_envs: int) -> Subject:
 
     def open_world(key: Array) -> PyTree:
         state, timestep = venv.reset(key)
-        return state, timestep.observation
+        return state, replace(timestep.observation, view=())  # random play reads the masks alone
 
     def step(world: PyTree, key: Array) -> tuple[PyTree, PyTree, Array]:
         state, observation = world
         _, action = policy.act(key, (), observation)
         state, timestep, episode = venv.step(state, action)
         returned = timestep, venv.global_state(state)
-        return (state, timestep.observation), returned, episode.done
+        return (state, replace(timestep.observation, view=())), returned, episode.done
 
     devices = jax.local_devices()
     count = max(n for n in range(1, len(devices) + 1) if num_envs % n == 0)

@@ -66,8 +66,6 @@ class Smax(Environment[State, Level]):
         super().__init__(id, options, _as_tables(SmaxParams() if params is None else params))
         self._dynamics = batch_last(partial(_dynamics, self.options))
         self._initial_state = batch_last(partial(levels.initial_state, self.options))
-        self._observe = batch_last(partial(observation.observe, self.options))
-        self._global_state = batch_last(partial(observation.global_state, self.options))
 
     def make_metadata(self) -> Metadata:
         """Names allies first, then (where they are agents) enemies."""
@@ -137,11 +135,11 @@ class Smax(Environment[State, Level]):
 
     def observe(self, state: State) -> Observation:
         """Returns unit lists and action masks."""
-        return self._observe(state)
+        return observation.observe(self.options, state)
 
     def global_state(self, state: State) -> Array:
         """Returns the published world state, [12 N]."""
-        return self._global_state(state)
+        return observation.global_state(self.options, state)
 
     @cached_property
     def frames(self) -> Callable[[Key, State, Array], tuple[State, Moving]]:
