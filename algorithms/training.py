@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +14,17 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from shoal.algorithms.blocks.learner import MEMBER_AXIS, Group, Learner, Metrics, TrainState
-from shoal.algorithms.blocks.rollout import Play, Totals, open_play, rollout
+from shoal.algorithms.blocks.learner import MEMBER_AXIS, Group, Learner, Metrics, TrainState, Trajectory
+from shoal.algorithms.blocks.opponents import (
+    Opponent,
+    PoolConfig,
+    SwappingVectorEnv,
+    draw,
+    keep,
+    met,
+    open_pool,
+)
+from shoal.algorithms.blocks.rollout import NOBODY, Play, Totals, open_play, rollout
 from shoal.envs.core import Environment, PyTree, UserError, VectorEnv
 
 
@@ -26,10 +36,11 @@ class ProgramState:
     play: Play
     key: Array  # a key, never changed; with the update count it decides the exploration
     updates: Array  # [] i32
+    pool: PyTree = ()  # past policies (blocks.opponents.Pool), where opponents play them
 
 
 class Program:
-    """One environment batch and the learners that own its agents, as compiled functions.
+    """One environment batch, the learners that own its agents and their opponents, as compiled functions.
 
     Members (seeds, swept hyperparameters) are vmapped over a leading axis named ``member``. Environments are
     sharded over ``devices``, parameters replicated.
@@ -42,21 +53,40 @@ class Program:
         num_envs: int,
         rollout_length: int,
         devices: list[Any] | None = None,
+        opponents: Mapping[str, Opponent] = NOBODY,
+        pool: PoolConfig | None = None,
+        swap_sides: bool = False,
     ) -> None:
         """Fixes what is compiled.
 
+        Args:
+            env: the environment.
+            learners: by name, the group each owns.
+            num_envs: environments side by side, per member.
+            rollout_length: steps between two updates.
+            devices: what the environments are split over, the first device by default.
+            opponents: by other names, who plays the agents that no learner owns.
+            pool: how the past policies are kept that opponents with ``blocks`` play; all play one learner's.
+            swap_sides: two teams change places in every second environment.
+
         Raises:
-            UserError: when agents are owned twice or not at all, or environments do not divide over devices.
+            UserError: when agents are owned twice or not at all, or environments do not divide over devices
+                or blocks.
         """
-        owned = sorted(i for group, _ in learners.values() for i in group.indices)
+        groups = [group for group, _ in learners.values()] + [o.group for o in opponents.values()]
+        owned = sorted(i for group in groups for i in group.indices)
         if owned != list(range(env.num_agents)):
             raise UserError(f"learners own agents {owned}, but {env.id} has agents 0 to {env.num_agents - 1}")
+        if pool is not None and num_envs % pool.blocks:
+            raise UserError(f"num_envs={num_envs} does not divide into opponent_pool.blocks={pool.blocks}")
         devices = jax.devices()[:1] if devices is None else devices
         if num_envs % len(devices):
             raise UserError(f"num_envs={num_envs} does not divide over {len(devices)} devices")
         self.env = env
-        self.venv = VectorEnv(env, num_envs)
+        self.venv = (SwappingVectorEnv if swap_sides else VectorEnv)(env, num_envs)
         self.learners = dict(learners)
+        self.opponents = dict(opponents)
+        self.pool = pool
         self.rollout_length = rollout_length
         self.fresh_rollouts = any(learner.fresh_rollouts for _, learner in self.learners.values())
         self.mesh = Mesh(np.asarray(devices), ("env",))
@@ -76,29 +106,78 @@ class Program:
                 name: learner.init(jax.random.fold_in(learn_key, number), hyper.get(name))
                 for number, (name, (_, learner)) in enumerate(self.learners.items())
             }
-            return ProgramState(
-                states, open_play(self.venv, self.learners, play_key), key, jnp.zeros((), jnp.int32)
-            )
+            pool = () if self.pool is None else open_pool(self.pool, self._pooled(states))
+            play = self._opened(play_key, self._opponent_params(states, pool))
+            return ProgramState(states, play, key, jnp.zeros((), jnp.int32), pool)
 
         return jax.jit(jax.vmap(one), out_shardings=self.shardings)(keys, hyper)
 
     def update(self, state: ProgramState) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
         """Plays one rollout and learns from it, for one member; pure."""
-        key = jax.random.fold_in(state.key, state.updates)
-        play = state.play
-        if self.fresh_rollouts:
-            key, play_key = jax.random.split(key)
-            play = open_play(self.venv, self.learners, play_key)
-        play, trajectories, totals = rollout(
-            self.venv, self.learners, state.learners, play, key, self.rollout_length
-        )
+        play, pool, trajectories, totals = self.play(state)
         learned = {
             name: learner.learn(state.learners[name], trajectories[name])
             for name, (_, learner) in self.learners.items()
         }
         states = {name: state_and_metrics[0] for name, state_and_metrics in learned.items()}
         metrics = {name: state_and_metrics[1] for name, state_and_metrics in learned.items()}
-        return ProgramState(states, play, state.key, state.updates + 1), totals, metrics
+        updates = state.updates + 1
+        if self.pool is not None:
+            pool = keep(self.pool, pool, self._pooled(states), updates)
+        return ProgramState(states, play, state.key, updates, pool), totals, metrics
+
+    def play(self, state: ProgramState) -> tuple[Play, PyTree, dict[str, Trajectory], Totals]:
+        """Plays one rollout, for one member; returns the pool as well, with whom it was played against."""
+        key, play, pool = jax.random.fold_in(state.key, state.updates), state.play, state.pool
+        if self.pool is not None:
+            key, pool_key = jax.random.split(key)
+            pool = draw(self.pool, pool, pool_key)
+        against = self._opponent_params(state.learners, pool)
+        if self.fresh_rollouts:
+            key, play_key = jax.random.split(key)
+            play = self._opened(play_key, against)
+        elif self.pool is not None:
+            play = self._reopened(play, against, pool.drawn != state.pool.drawn)
+        play, trajectories, totals = rollout(
+            self.venv,
+            self.learners,
+            state.learners,
+            play,
+            key,
+            self.rollout_length,
+            opponents=self.opponents,
+            opponent_params=against,
+        )
+        return play, pool, trajectories, totals
+
+    def _opened(self, key: Array, against: dict[str, PyTree]) -> Play:
+        return open_play(self.venv, self.learners, key, opponents=self.opponents, opponent_params=against)
+
+    def _reopened(self, play: Play, against: dict[str, PyTree], changed: Array) -> Play:
+        """Empties the memory of opponents in the blocks that meet another policy than before."""
+        carries = {
+            name: opponent.reopened(against[name], play.carries[name], changed, self.venv.num_envs)
+            for name, opponent in self.opponents.items()
+            if opponent.blocks is not None
+        }
+        return replace(play, carries=play.carries | carries)
+
+    def _opponent_params(self, states: Mapping[str, TrainState], pool: PyTree) -> dict[str, PyTree]:
+        """Returns what each opponent plays with."""
+
+        def of(opponent: Opponent) -> PyTree:
+            if opponent.learner is None:
+                return ()
+            _, learner = self.learners[opponent.learner]
+            present = learner.acting(states[opponent.learner].params)
+            return present if opponent.blocks is None else met(pool, present)
+
+        return {name: of(opponent) for name, opponent in self.opponents.items()}
+
+    def _pooled(self, states: Mapping[str, TrainState]) -> PyTree:
+        """Returns the parameters that go into the pool."""
+        name = next(o.learner for o in self.opponents.values() if o.learner and o.blocks is not None)
+        return self.learners[name][1].acting(states[name].params)
 
     def run(self, state: ProgramState, updates: int) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
         """Runs ``updates`` updates of all members in one compiled call; the state given is consumed.
@@ -140,4 +219,6 @@ class Program:
         """How the state lies on the devices, as a tree prefix: environments split, all else everywhere."""
         everywhere: Any = NamedSharding(self.mesh, PartitionSpec())
         split: Any = NamedSharding(self.mesh, PartitionSpec(None, "env"))
-        return ProgramState(learners=everywhere, play=split, key=everywhere, updates=everywhere)
+        return ProgramState(
+            learners=everywhere, play=split, key=everywhere, updates=everywhere, pool=everywhere
+        )

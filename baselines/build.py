@@ -14,10 +14,10 @@ import numpy as np
 
 from shoal.algorithms.blocks.learner import Group, Learner, Setting, hyper_of
 from shoal.algorithms.blocks.minibatches import check_minibatches
-from shoal.algorithms.blocks.rollout import rollout
+from shoal.algorithms.blocks.opponents import Opponent
 from shoal.algorithms.registry import learner_class
 from shoal.algorithms.training import Program, ProgramState
-from shoal.baselines import devices
+from shoal.baselines import devices, teams
 from shoal.baselines.config import RunConfig
 from shoal.envs.core import Environment, VectorEnv, make
 
@@ -41,6 +41,13 @@ class Built:
     members: tuple[Member, ...]
     devices: tuple[Any, ...]
     notes: tuple[str, ...]  # what to tell the user
+    judges: dict[str, Opponent]  # who plays the other teams in evaluations
+    judged_alike: bool  # whether the best of several evaluations is the best policy
+
+    @property
+    def learning(self) -> tuple[int, ...]:
+        """The agents that learn."""
+        return teams.learning_agents(self.learners)
 
     def keys(self, purpose: str) -> jax.Array:
         """Returns one key per member for a purpose; different purposes share no randomness."""
@@ -48,9 +55,10 @@ class Built:
 
     def init(self) -> ProgramState:
         """Returns the opening state of all members."""
-        (learner,) = (learner for _, learner in self.learners.values())
+        # All learners are of one algorithm and one configuration.
         hypers = [
-            hyper_of(learner.config) | {k: jnp.float32(v) for k, v in m.swept.items()} for m in self.members
+            hyper_of(self.config.algorithm) | {k: jnp.float32(v) for k, v in m.swept.items()}
+            for m in self.members
         ]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *hypers)
         return self.program.init(self.keys("training"), dict.fromkeys(self.learners, stacked))
@@ -83,19 +91,22 @@ def make_env(config: RunConfig) -> Environment[Any, Any]:
 def make_learners(
     config: RunConfig, env: Environment[Any, Any], shuffle_groups: int = 1
 ) -> dict[str, tuple[Group, Learner]]:
-    """Returns the run's learners by name; one learner owns all agents."""
-    group = Group("all", tuple(range(env.num_agents)))
-    setting = Setting(
-        env=env,
-        group=group,
-        num_envs=config.num_envs,
-        total_updates=config.total_updates,
-        final_observations=VectorEnv(env, config.num_envs).mode == "next_step",
-        shuffle_groups=shuffle_groups,
-        sharing=config.sharing,
-    )
+    """Returns the run's learners by name; see `teams.learner_groups` for what each owns."""
     kind = learner_class(config.algorithm_name)
-    return {config.algorithm_name: (group, kind(config.algorithm, config.network, setting))}
+
+    def learner(group: Group) -> Learner:
+        setting = Setting(
+            env=env,
+            group=group,
+            num_envs=config.num_envs,
+            total_updates=config.total_updates,
+            final_observations=VectorEnv(env, config.num_envs).mode == "next_step",
+            shuffle_groups=shuffle_groups,
+            sharing=config.sharing,
+        )
+        return kind(config.algorithm, config.network, setting)
+
+    return {name: (group, learner(group)) for name, group in teams.learner_groups(config, env).items()}
 
 
 def build(config: RunConfig) -> Built:
@@ -105,22 +116,47 @@ def build(config: RunConfig) -> Built:
         UserError: when environments, minibatches and devices do not fit together.
     """
     env = make_env(config)
-    rows, minibatches = config.algorithm.batching(config.num_envs, env.num_agents)
+    sizes = {len(group.indices) for group in teams.learner_groups(config, env).values()}
+    batchings = [config.algorithm.batching(config.num_envs, size) for size in sorted(sizes)]
 
     def fits(count: int) -> bool:
         groups = count if config.shuffle_groups is None else config.shuffle_groups
-        return config.num_envs % count == 0 and rows % (groups * minibatches) == 0
+        divides = (rows % (groups * minibatches) == 0 for rows, minibatches in batchings)
+        return config.num_envs % count == 0 and all(divides)
 
     if not fits(1):
-        check_minibatches(rows, minibatches, config.shuffle_groups or 1)
+        for rows, minibatches in batchings:
+            check_minibatches(rows, minibatches, config.shuffle_groups or 1)
     chosen, note = devices.choose(config.devices, fits, config.num_envs)
     groups = len(chosen) if config.shuffle_groups is None else config.shuffle_groups
     config = _resolved(dataclasses.replace(config, env_id=env.id, shuffle_groups=groups))
     learners = make_learners(config, env, groups)
-    program = Program(env, learners, config.num_envs, config.algorithm.rollout_length, chosen)
-    notes = [note, devices.determinism_note(config.deterministic, chosen[0].platform)]
+    swaps = teams.swaps_sides(config, env, learners)
+    program = Program(
+        env,
+        learners,
+        config.num_envs,
+        config.algorithm.rollout_length,
+        chosen,
+        teams.training_opponents(config, env, learners),
+        config.opponent_pool if config.opponent == "pool" else None,
+        swaps,
+    )
+    notes = [
+        note,
+        devices.determinism_note(config.deterministic, chosen[0].platform),
+        teams.describe_teams(config, env, learners, swaps),
+    ]
     return Built(
-        config, env, learners, program, members_of(config), tuple(chosen), tuple(n for n in notes if n)
+        config,
+        env,
+        learners,
+        program,
+        members_of(config),
+        tuple(chosen),
+        tuple(n for n in notes if n),
+        teams.judges(config, env, learners),
+        teams.judged_alike(config, env),
     )
 
 
@@ -145,11 +181,14 @@ def memory_bytes(built: Built) -> tuple[int, int]:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), len(built.members)))
     state = jax.eval_shape(lambda k: _open(program, k), keys)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
-    _, trajectories, _ = jax.eval_shape(
-        lambda s: rollout(program.venv, program.learners, s.learners, s.play, s.key, program.rollout_length),
-        one,
-    )
+    _, _, trajectories, _ = jax.eval_shape(lambda s: program.play(s), one)
     return _size(state), _size(trajectories) * len(built.members)
+
+
+def replay_bytes(built: Built) -> int:
+    """Returns which part of the training state is replay, all members together; runs nothing."""
+    each = (getattr(learner, "replay_bytes", None) for _, learner in built.learners.values())
+    return len(built.members) * sum(count() for count in each if count is not None)
 
 
 def _open(program: Program, keys: Any) -> ProgramState:

@@ -37,17 +37,25 @@ class Checkpoint:
 class Checkpoints:
     """The folder ``checkpoints/`` of a run; writing happens in the background, one write at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Creates the folder and clears what a killed process left half-written."""
+    def __init__(self, folder: Path, keeper: bool = True) -> None:
+        """Creates the folder and clears what a killed process left half-written.
+
+        Args:
+            folder: where checkpoints lie.
+            keeper: false in all processes of a run but one: these read, and write nothing.
+        """
         self.folder = folder
+        self.keeper = keeper
         self.best_folder = folder / "best"
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self.pending: list[Future[None]] = []
+        if not keeper:
+            return
         self.best_folder.mkdir(parents=True, exist_ok=True)
         for parent in (folder, self.best_folder):
             for entry in parent.iterdir():
                 if "orbax-checkpoint-tmp" in entry.name:
                     shutil.rmtree(entry, ignore_errors=True)
-        self.worker = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        self.pending: list[Future[None]] = []
 
     def save(self, update: int, state: Flat, best: Flat, progress: Mapping[str, Any]) -> None:
         """Writes a full checkpoint in the background, then drops all but the two newest."""
@@ -82,6 +90,8 @@ class Checkpoints:
         return bool(self.pending) and not self.pending[-1].done()
 
     def _submit(self, job: Callable[[], None]) -> None:
+        if not self.keeper:
+            return
         # A failed write must not go unnoticed, and what waits to be written must not pile up.
         while self.pending and (self.pending[0].done() or len(self.pending) > 2):
             self.pending.pop(0).result()
@@ -101,7 +111,8 @@ class Checkpoints:
             except Exception as error:  # whatever a damaged file makes Orbax raise
                 reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
                 say(f"checkpoint {path} is damaged and skipped ({reason})")
-                _put_aside(path)
+                if self.keeper:
+                    _put_aside(path)
         if found:
             raise UserError(f"every checkpoint in {self.folder} is damaged; they are kept in damaged/ there")
         return None
@@ -172,6 +183,22 @@ def _path(path: Any) -> str:
 # Orbax -----------------------------------------------------------------------------------------------
 
 
+def _alone() -> Any:
+    """Returns a checkpointer that waits for no other process."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    me = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=options)
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
+
+
 def _write(path: Path, trees: Mapping[str, Flat], note: Mapping[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
@@ -180,7 +207,7 @@ def _write(path: Path, trees: Mapping[str, Flat], note: Mapping[str, Any]) -> No
         name: ocp.args.PyTreeSave({k: v for k, v in flat.items() if v.size})
         for name, flat in trees.items()
     }
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with _alone() as checkpointer:
         checkpointer.save(
             path.absolute(), args=ocp.args.Composite(note=ocp.args.JsonSave(dict(note)), **items), force=True
         )
@@ -195,7 +222,7 @@ def _read(path: Path) -> tuple[dict[str, Flat], dict[str, Any]]:
     _check_files(path)
     names = [entry.name for entry in path.iterdir() if entry.is_dir() and entry.name != "note"]
     items = {name: ocp.args.PyTreeRestore() for name in names}
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with _alone() as checkpointer:
         read = checkpointer.restore(
             path.absolute(), args=ocp.args.Composite(note=ocp.args.JsonRestore(), **items)
         )

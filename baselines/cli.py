@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 
 from shoal.baselines import commands
 
-ORDER = ("train", "evaluate", "watch", "bench", "envs", "describe", "doctor")  # in --help; others follow
+# In --help; others follow.
+ORDER = ("train", "evaluate", "watch", "export", "export_results", "bench", "envs", "describe", "doctor")
 
 INTERRUPTED = 130
 
@@ -54,9 +55,9 @@ def _register() -> None:
     for name in [*(n for n in ORDER if n in names), *sorted(names.difference(ORDER))]:
         found = getattr(importlib.import_module(f"{commands.__name__}.{name}"), name)
         if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name)
+            app.add_typer(found, name=name.replace("_", "-"))
         else:
-            app.command(name)(found)
+            app.command(name.replace("_", "-"))(found)
 
 
 _register()

@@ -13,8 +13,10 @@ from typing import Any
 from shoal.baselines.schema import build, convert, plain, unknown_key
 from shoal.envs.core.errors import UserError, nearest
 
+OPPONENTS = ("self", "pool", "scripted")
 GROUPS = ("env", "algorithm", "network", "logger", "experiment")
-RESUMABLE = ("devices", "logger", "checkpoint_every", "total_env_steps")  # what `resume=` may change
+# What `resume=` may change.
+RESUMABLE = ("devices", "distributed", "logger", "checkpoint_every", "total_env_steps")
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,33 @@ class EvalConfig:
 class LoggerConfig:
     """Copies of metrics.jsonl elsewhere."""
 
+    console: bool = True  # progress on standard error
+    tensorboard: bool = False
     wandb: bool = False
-    project: str = "shoal"
+    project: str = "shoal"  # of W&B, like the five below
     entity: str | None = None
-    mode: str = "auto"  # auto, online or offline
+    mode: str = "auto"  # auto, online, offline or disabled
     tags: tuple[str, ...] = ()
+    group: str | None = None  # None: the run folder's name where members have runs of their own
+    run_per_member: bool = True  # one W&B run per seed and swept value, or one for all
+    custom: tuple[str, ...] = ()  # loggers of one's own: module:Class, or names of entry points
+    options: Mapping[str, Any] = field(default_factory=dict)  # for them to read
 
     def __post_init__(self) -> None:
         """Refuses an unknown mode."""
-        if self.mode not in ("auto", "online", "offline"):
-            raise UserError(f"logger.mode={self.mode!r} is not one of auto, online, offline")
+        modes = ("auto", "online", "offline", "disabled")
+        if self.mode not in modes:
+            raise UserError(f"logger.mode={self.mode!r} is not one of {', '.join(modes)}")
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """Which process of several this is; nothing set: the only one."""
+
+    coordinator: str | None = None  # HOST:PORT of the first process
+    num_processes: int | None = None
+    process_id: int | None = None  # from 0
+    auto: bool = False  # ask the cluster (Slurm, Open MPI, ...) for what is not set
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,9 @@ class RunConfig:
     num_envs: int = 64
     total_env_steps: int = 1_000_000
     sharing: str = "all"
+    opponent: str | None = None  # who plays the teams but the first; None: every team learns
+    opponent_pool: Any = None  # PoolConfig
+    swap_sides: bool | None = None  # None: where opponent=self or pool and the teams allow it
     devices: int | str = "auto"
     shuffle_groups: int | None = None
     deterministic: bool = False
@@ -66,6 +88,7 @@ class RunConfig:
     checkpoint_every: float = 60.0
     eval: EvalConfig = field(default_factory=EvalConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     sweep: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,6 +103,11 @@ class RunConfig:
             value = getattr(self.eval, name)
             if value is not None and value < low:
                 raise UserError(f"eval.{name}={value} must be at least {low}")
+        if self.opponent is not None and self.opponent not in OPPONENTS:
+            raise UserError(
+                f"opponent={self.opponent!r} is not one of {', '.join(OPPONENTS)}, null"
+                f"{nearest(self.opponent, OPPONENTS)}"
+            )
         if self.devices != "auto" and (isinstance(self.devices, str) or self.devices < 1):
             raise UserError(f"devices={self.devices!r} must be auto or a number from 1 on")
         self._check_sweep()
@@ -122,12 +150,13 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
         UserError: for unknown keys, wrong types and values out of range.
     """
     from shoal.algorithms.blocks.networks import NetworkConfig
+    from shoal.algorithms.blocks.opponents import PoolConfig
     from shoal.algorithms.registry import learner_class
     from shoal.envs.core.registry import resolve
 
     values = {k: v for k, v in values.items() if k not in ("hydra", "config", "experiment")}
     sections: dict[str, dict[str, Any]] = {}
-    for name in ("env", "algorithm", "network", "logger", "eval", "sweep"):
+    for name in ("env", *_SECTIONS):
         section = values.pop(name, None)
         sections[name] = dict(convert({} if section is None else section, Mapping[str, Any], name))
     env, algorithm = sections["env"], sections["algorithm"]
@@ -137,6 +166,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
     env_id, algorithm_name = resolve(env.pop("id")), algorithm.pop("name")
     kind = learner_class(algorithm_name).Config
     classes = {"algorithm": kind, "network": NetworkConfig, "logger": LoggerConfig, "eval": EvalConfig}
+    classes |= {"opponent_pool": PoolConfig, "distributed": DistributedConfig}
     known = {f"{name}.{f.name}" for name, c in classes.items() for f in dataclasses.fields(c)}
     top = [f for f in dataclasses.fields(RunConfig) if f.name not in (*sections, *_SPLIT)]
     known |= {f.name for f in top} | {"config"}
@@ -147,7 +177,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
             raise unknown_key(name, known)
         ready[name] = convert(value, hints[name], name)
     sweep = {name: convert(v, tuple[float, ...], f"sweep.{name}") for name, v in sections["sweep"].items()}
-    config = RunConfig(env_id, _hashable(env), algorithm_name, sweep=sweep, **ready)
+    config = RunConfig(env_id, hashable(env), algorithm_name, sweep=sweep, **ready)
     if config.total_updates < 1:
         raise UserError(
             f"total_env_steps={config.total_env_steps} is less than one update, num_envs="
@@ -156,6 +186,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
     return config
 
 
+_SECTIONS = ("algorithm", "network", "eval", "logger", "distributed", "opponent_pool", "sweep")
 _SPLIT = ("env_id", "env_options", "algorithm_name")
 
 
@@ -163,15 +194,14 @@ def _top_hints() -> dict[str, Any]:
     import typing
 
     hints = typing.get_type_hints(RunConfig)
-    sections = ("algorithm", "network", "eval", "logger", "sweep")
-    return {name: hint for name, hint in hints.items() if name not in (*_SPLIT, *sections)}
+    return {name: hint for name, hint in hints.items() if name not in (*_SPLIT, *_SECTIONS)}
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
     """Turns lists of options into tuples, which static options must be."""
     if isinstance(value, Mapping):
-        return {k: _hashable(v) for k, v in value.items()}
-    return tuple(_hashable(item) for item in value) if isinstance(value, list) else value
+        return {k: hashable(v) for k, v in value.items()}
+    return tuple(hashable(item) for item in value) if isinstance(value, list) else value
 
 
 # Composition ----------------------------------------------------------------------------------------
@@ -367,7 +397,9 @@ def write_yaml(config: RunConfig, path: Path) -> None:
     """Writes what was resolved; the file is whole or absent."""
     from omegaconf import OmegaConf
 
-    values = config.to_dict() | {"output_dir": None, "resume": None}
+    # What says where it runs is no part of what runs.
+    alone = plain(DistributedConfig())
+    values = config.to_dict() | {"output_dir": None, "resume": None, "distributed": alone}
     text = "# What this run resolved to. Again: shoal train config=THIS_FILE\n" + OmegaConf.to_yaml(values)
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")

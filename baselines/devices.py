@@ -97,7 +97,7 @@ def choose(wanted: str | int, fits: Any, num_envs: int) -> tuple[list[Any], str 
     """Returns the devices that a run uses, and a line to print when they are fewer than there are.
 
     Args:
-        wanted: ``auto`` (on CPU one, elsewhere all that fit) or a number.
+        wanted: ``auto`` (on CPU one, elsewhere all that fit) or a number; for each of several processes.
         fits: devices -> whether environments and minibatches divide over so many.
         num_envs: environments of the run.
 
@@ -106,24 +106,29 @@ def choose(wanted: str | int, fits: Any, num_envs: int) -> tuple[list[Any], str 
     """
     import jax
 
-    devices = jax.local_devices()
+    of_process: dict[int, list[Any]] = {}
+    for device in jax.devices():
+        of_process.setdefault(device.process_index, []).append(device)
+    there = min(len(devices) for devices in of_process.values())
+    platform, processes = jax.devices()[0].platform, len(of_process)
+
+    def first(count: int) -> list[Any]:
+        return [device for devices in of_process.values() for device in devices[:count]]
+
+    # One CPU device already spreads its matrix products over all cores: docs/benchmarks.md, several devices.
+    most = 1 if platform == "cpu" else there
     if wanted != AUTO:
         count = int(wanted)
-        if count > len(devices):
-            raise UserError(
-                f"devices={count}, but there are {len(devices)} ({devices[0].platform}); use devices=auto"
-            )
-        if not fits(count):
-            raise UserError(
-                f"devices={count}: num_envs={num_envs} and the minibatches do not divide over {count} devices"
-            )
-        return devices[:count], None
-    if devices[0].platform == "cpu":
-        # One CPU device already spreads its matrix products over all cores; two trained slower than one
-        # (docs/benchmarks.md).
-        return devices[:1], None
-    count = max((n for n in range(1, len(devices) + 1) if fits(n)), default=1)
+        if count > there:
+            raise UserError(f"devices={count}, but there are {there} ({platform}); use devices=auto")
+    else:
+        count = max((n for n in range(1, most + 1) if fits(n * processes)), default=1)
+    if not fits(count * processes):
+        asked = f"devices={count}" if processes == 1 else f"{processes} processes with devices={count}"
+        raise UserError(
+            f"{asked}: num_envs={num_envs} and the minibatches do not divide over {count * processes} devices"
+        )
     note = None
-    if count < len(devices):
-        note = f"using {count} of {len(devices)} devices: num_envs={num_envs} does not divide over more"
-    return devices[:count], note
+    if wanted == AUTO and count < most:
+        note = f"using {count} of {there} devices: num_envs={num_envs} does not divide over more"
+    return first(count), note

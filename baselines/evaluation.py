@@ -19,6 +19,8 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from shoal.algorithms.blocks.learner import Group
+from shoal.algorithms.blocks.opponents import Opponent
+from shoal.algorithms.blocks.rollout import NOBODY
 from shoal.envs.core import Environment, Episode, Observation, Policy, PyTree, TimeStep, UserError
 from shoal.envs.core.vector import VectorEnv, VectorState
 
@@ -69,14 +71,10 @@ class Evaluator:
         Raises:
             UserError: for numbers below 1.
         """
-        for name, value in (("episodes", episodes), ("num_envs", num_envs)):
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value} must be at least 1")
-        num_envs = min(episodes, 256) if num_envs is None else min(episodes, num_envs)
+        num_envs, self.episodes_each = side_by_side(episodes, num_envs)
         self.env = env
         self.policy_of = policy_of
         self.greedy = greedy
-        self.episodes_each = math.ceil(episodes / num_envs)
         self.episodes = self.episodes_each * num_envs
         self.learning = np.asarray(range(env.num_agents) if learning is None else learning)
         # A finished state may be replaced at once: nobody needs the final observation here.
@@ -125,7 +123,10 @@ class Evaluator:
 
     @cached_property
     def _compiled(self) -> Any:
-        return jax.jit(self.play)
+        if self.mesh is None:
+            return jax.jit(self.play)
+        # Whole on every device: with several processes, each reads all of it.
+        return jax.jit(self.play, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
     def _open(self, key: Array, carry: PyTree, env_params: Any) -> _Play:
         vector, timestep = self.venv.reset(key, env_params)
@@ -177,6 +178,43 @@ class Evaluator:
             return play
         split = NamedSharding(self.mesh, PartitionSpec(None, "env"))
         return jax.lax.with_sharding_constraint(play, jax.tree.map(lambda _: split, play))
+
+
+def side_by_side(episodes: int, num_envs: int | None) -> tuple[int, int]:
+    """Returns how many environments play ``episodes``, and how often each plays one.
+
+    Raises:
+        UserError: for numbers below 1.
+    """
+    for name, value in (("episodes", episodes), ("num_envs", num_envs)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value} must be at least 1")
+    wanted = min(episodes, 256 if num_envs is None else num_envs)
+    return wanted, math.ceil(episodes / wanted)
+
+
+def play_rounds(
+    evaluator: Evaluator, params: PyTree, rounds: int, seed: int, advance: Callable[[int], None]
+) -> dict[str, np.ndarray]:
+    """Plays an evaluator's episodes several times over, so that progress can be shown.
+
+    Args:
+        evaluator: what is played each time.
+        params: of one policy, without an axis of members.
+        rounds: how many times.
+        seed: decides the keys; every round has its own.
+        advance: told of the episodes that each round played.
+
+    Returns:
+        Name -> [rounds * episodes] f32.
+    """
+    params = jax.tree.map(lambda leaf: leaf[None], params)
+    records = []
+    for turn in range(rounds):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), turn), 1)
+        records.append(jax.device_get(evaluator(params, keys)))
+        advance(evaluator.episodes)
+    return {name: np.concatenate([record[name][0] for record in records]) for name in records[0]}
 
 
 class JointPolicy:
@@ -231,15 +269,23 @@ class JointPolicy:
 
 
 def learned_policy(
-    env: Environment[Any, Any], learners: Mapping[str, tuple[Group, Any]]
+    env: Environment[Any, Any],
+    learners: Mapping[str, tuple[Group, Any]],
+    opponents: Mapping[str, Opponent] = NOBODY,
 ) -> Callable[[PyTree], Policy]:
-    """Returns what makes the policy of all agents from ``{learner name: parameters}``, for `Evaluator`."""
+    """Returns what makes the policy of all agents from ``{learner name: parameters}``, for `Evaluator`.
+
+    Opponents play their script, or the parameters that are given for their learner.
+    """
 
     def policy_of(params: PyTree) -> Policy:
-        return JointPolicy(
-            env,
-            {name: (group, learner.policy(params[name])) for name, (group, learner) in learners.items()},
-        )
+        policies = {
+            name: (group, learner.policy(params[name])) for name, (group, learner) in learners.items()
+        }
+        for name, opponent in opponents.items():
+            held = () if opponent.learner is None else params[opponent.learner]
+            policies[name] = (opponent.group, opponent.policy_of(held))
+        return JointPolicy(env, policies)
 
     return policy_of
 

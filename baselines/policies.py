@@ -1,8 +1,9 @@
-"""Policies to play with: trained ones out of a run folder, and the scripted ones of an environment."""
+"""Policies to play with: trained ones out of a run folder or exported, and those of an environment itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from shoal.algorithms.blocks.learner import Group, Learner
 from shoal.envs.core import (
     Environment,
     IdlePolicy,
@@ -32,7 +34,8 @@ class Player:
         name: what it is called in reports: ``random``, ``runs/demo@0``.
         params: its parameters, empty for scripted ones.
         policy_of: parameters -> policy, for use inside larger programs.
-        folder: the run folder it came from, if any.
+        folder: the run folder, or the folder of an export, it came from, if any.
+        learning: the agents that it was trained for, all where nobody else plays.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Player:
         policy_of: Callable[[PyTree], Policy],
         params: PyTree = (),
         folder: Path | None = None,
+        learning: tuple[int, ...] | None = None,
     ) -> None:
         """Compiles nothing yet."""
         self._env = env
@@ -49,6 +53,7 @@ class Player:
         self.policy_of = policy_of
         self.params = params
         self.folder = folder
+        self.learning = tuple(range(env.num_agents)) if learning is None else learning
 
     def env(self) -> Environment[Any, Any]:
         """Returns the environment that it was made (trained) for."""
@@ -120,20 +125,32 @@ def resolve_policy(env: Environment[Any, Any], name: str) -> Policy:
     return makers[name]()
 
 
-def load_policy(run: str | Path, member: int | None = None) -> Player:
-    """Loads a trained policy.
+@dataclass(frozen=True)
+class Trained:
+    """A policy as a run folder holds it: what plays, its parameters, and where they come from."""
 
-    Args:
-        run: a run folder, or ``RUN@member`` for one of several members.
-        member: the same as a number; by default the best one by evaluation.
+    folder: Path
+    config: Any  # the run's RunConfig
+    env: Environment[Any, Any]
+    learners: dict[str, tuple[Group, Learner]]
+    params: PyTree  # learner name -> parameters
+    member: int
+    named: bool  # whether the member was asked for
+    seed: int
+    swept: dict[str, float]
+    members: int  # how many the run has
+    best: dict[str, Any]  # of the evaluation that picked these parameters: update, env_steps, metrics
+
+
+def read_run(run: str | Path, member: int | None = None) -> Trained:
+    """Reads a trained policy out of a run folder; see `load_policy`.
 
     Raises:
         UserError: when there is no such run or member, or nothing was saved yet.
     """
-    # Imported here: scripted policies need none of it.
+    # Imported here: scripted and exported policies need none of it.
     from shoal.baselines.build import make_env, make_learners, members_of
     from shoal.baselines.checkpoints import read_best, unflatten
-    from shoal.baselines.evaluation import learned_policy
 
     folder, named = split_member(run)
     member = named if member is None else member
@@ -141,24 +158,67 @@ def load_policy(run: str | Path, member: int | None = None) -> Player:
     env = make_env(config)
     learners = make_learners(config, env, config.shuffle_groups or 1)
     flat, note = read_best(folder / "checkpoints")
-    count = len(members_of(config))
-    member = int(note.get("member", 0)) if member is None else member
-    if not 0 <= member < count:
-        raise UserError(f"{folder} has no member {member}; it has {count}, counted from 0")
+    members = members_of(config)
+    number = int(note.get("member", 0)) if member is None else member
+    if not 0 <= number < len(members):
+        raise UserError(f"{folder} has no member {number}; it has {len(members)}, counted from 0")
     shapes = {
         name: jax.eval_shape(
             lambda key, learner=learner: learner.acting(learner.init(key).params), jax.random.key(0)
         )
         for name, (_, learner) in learners.items()
     }
-    stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
+    stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(members), *x.shape), x.dtype), shapes)
     try:
         params = unflatten(stacked, flat)
     except ValueError as error:
         raise UserError(f"{folder} was saved by another version of Shoal: {error}") from error
-    chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[member]), params)
-    name = str(folder) if count == 1 else f"{folder}@{member}"
-    return Player(env, name, learned_policy(env, learners), chosen, folder)
+    chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), params)
+    return Trained(
+        folder=folder,
+        config=config,
+        env=env,
+        learners=learners,
+        params=chosen,
+        member=number,
+        named=member is not None,
+        seed=members[number].seed,
+        swept=members[number].swept,
+        members=len(members),
+        best=note["members"][number],
+    )
+
+
+def load_policy(path: str | Path, member: int | None = None) -> Player:
+    """Loads a trained policy.
+
+    Args:
+        path: a run folder, ``RUN@member`` for one of several members, or what `shoal export` wrote.
+        member: the same as a number; by default the best one by evaluation.
+
+    Raises:
+        UserError: when there is no such run or member, nothing was saved yet, or files are damaged.
+    """
+    from shoal.baselines.evaluation import learned_policy
+    from shoal.baselines.export import export_folder, load_export
+    from shoal.baselines.teams import learning_agents, training_opponents
+
+    folder, named = split_member(path)
+    if export_folder(folder) is not None:
+        if member is not None or named is not None:
+            raise UserError(f"{folder} is an exported policy, which has no members")
+        return load_export(folder)
+    found = read_run(path, member)
+    name = f"{found.folder}@{found.member}" if found.members > 1 else str(found.folder)
+    opponents = training_opponents(found.config, found.env, found.learners)
+    return Player(
+        found.env,
+        name,
+        learned_policy(found.env, found.learners, opponents),
+        found.params,
+        found.folder,
+        learning_agents(found.learners),
+    )
 
 
 def _run_config(folder: Path) -> Any:
@@ -171,9 +231,13 @@ def _run_config(folder: Path) -> Any:
 
 
 def _run_env(folder: Path) -> Environment[Any, Any]:
-    """Makes the environment that a run was trained in."""
+    """Makes the environment that a run, or an exported policy, was trained in."""
     from shoal.baselines.build import make_env
+    from shoal.baselines.export import export_env, export_folder
 
+    exported = export_folder(folder)
+    if exported is not None:
+        return export_env(exported)
     return make_env(_run_config(folder))
 
 
@@ -201,7 +265,7 @@ def find_player(target: str, policy: str | None) -> Player:
     else:
         env = make(target)
     chosen = resolve_policy(env, policy)
-    return Player(env, policy, lambda _: chosen, folder=folder if folder.exists() else None)
+    return Player(env, policy, lambda _: chosen, folder=folder if folder.is_dir() else None)
 
 
 def split_member(run: str | Path) -> tuple[Path, int | None]:

@@ -56,6 +56,9 @@ def training_row(
     for name in episode_fields(env):
         row[name] = float(sums[name][number]) / finished if finished else math.nan
     for learner, values in metrics.items():
+        if learner in totals.team_return:
+            total = float(totals.team_return[learner][number])
+            row[f"{learner}/episode_return"] = total / finished if finished else math.nan
         row |= {f"{learner}/{name}": float(value[number]) for name, value in values.items()}
     return row
 

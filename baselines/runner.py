@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from shoal.baselines import build
+from shoal.baselines import build, hosts
 from shoal.baselines import config as configuration
 from shoal.baselines.checkpoints import Checkpoint, Checkpoints, Flat, flatten, unflatten
 from shoal.baselines.config import RunConfig
 from shoal.baselines.evaluation import Evaluator, learned_policy, summarise
 from shoal.baselines.folder import RunFolder, versions
-from shoal.baselines.loggers import Display, JsonLines, Sink, WandbSink
+from shoal.baselines.loggers import Display, JsonLines, RunInfo, Sink, copies
 from shoal.baselines.rows import Row, episode_fields, headline, identity, mean_row, training_row
 from shoal.envs.core import PyTree, UserError
 
@@ -99,27 +99,42 @@ class Run:
         """Opens the folder; a fresh one unless the run is resumed."""
         self.built = built
         self.config = built.config
-        self.display = Display(self.config.total_updates * self.config.steps_per_update)
+        self.first = hosts.is_first()  # of several processes, the one that writes and speaks
+        self.display = Display(
+            self.config.total_updates * self.config.steps_per_update,
+            self.config.logger.console and self.first,
+        )
         self.progress = Progress(env_steps=[0] * len(built.members))
         self.best: Flat = {}  # policy parameters, each member's best
-        resume = self.config.resume
-        self.folder = RunFolder.create(self.config) if resume is None else RunFolder(Path(resume))
-        configuration.write_yaml(self.config, self.folder.config)
-        if not self.folder.versions.exists():
-            self.folder.write_json(self.folder.versions, versions(built.devices))
-        self.checkpoints = Checkpoints(self.folder.checkpoints)
+        self.copies = copies(self.config.logger)  # refuses what is not installed before anything is written
+        self.folder = self._folder()
+        self.checkpoints = Checkpoints(self.folder.checkpoints, keeper=self.first)
         self.saved_update = -1
         self.saved_at = self.ticked_at = time.monotonic()
+
+    def _folder(self) -> RunFolder:
+        """Opens the run's folder; the first process makes it and names it to the others."""
+        resume = self.config.resume
+        if not self.first:
+            return RunFolder(Path(hosts.from_first("")))
+        folder = RunFolder.create(self.config) if resume is None else RunFolder(Path(resume))
+        configuration.write_yaml(self.config, folder.config)
+        if not folder.versions.exists():
+            folder.write_json(folder.versions, versions(self.built.devices))
+        return RunFolder(Path(hosts.from_first(str(folder.path))))
 
     # The whole ------------------------------------------------------------------------------------
 
     def go(self, stop: Stop) -> Outcome:
         """Trains to the end or until asked to stop."""
         state = self._open()
-        self.sinks: list[Sink] = [JsonLines(self.folder.metrics, self.progress.metrics_bytes)]
-        if self.config.logger.wandb:
-            values = self.config.to_dict()
-            self.sinks.append(WandbSink(self.config.logger, self.folder.path, values, self.display.say))
+        self.sinks: list[Sink] = []
+        members = tuple(identity(i, member) for i, member in enumerate(self.built.members))
+        begun = tuple(self.progress.env_steps)
+        info = RunInfo(self.folder.path, self.config.to_dict(), members, begun)
+        if self.first:
+            self.sinks.append(JsonLines(self.folder.metrics, self.progress.metrics_bytes))
+            self.sinks += [opened(info, self.display.say) for opened in self.copies]
         try:
             state = self._train(state, stop)
             if stop.signal is None:
@@ -130,7 +145,8 @@ class Run:
                 self.display.say(
                     f"stopped by {name} after {steps:,} steps; shoal train resume={self.folder.path} goes on"
                 )
-            self.folder.write_json(self.folder.summary, summary)
+            if self.first:
+                self.folder.write_json(self.folder.summary, summary)
         finally:
             self.checkpoints.wait()
             for sink in self.sinks:
@@ -148,8 +164,11 @@ class Run:
             f"environments on {len(built.devices)} {built.devices[0].platform} device(s), run folder "
             f"{self.folder.path}"
         )
+        replay = build.replay_bytes(built)
+        part = f" ({_bytes(replay)} of it replay)" if replay else ""
         say(
-            f"memory: {_bytes(held)} of state, {_bytes(rollout)} per rollout and about as much again to learn"
+            f"memory: {_bytes(held)} of state{part}, {_bytes(rollout)} per rollout and about as much again "
+            "to learn"
         )
         for note in built.notes:
             say(note)
@@ -158,10 +177,11 @@ class Run:
             self.run_chunk = built.program.lower(state).compile()
             self.evaluator = Evaluator(
                 built.env,
-                learned_policy(built.env, built.learners),
+                learned_policy(built.env, built.learners, built.judges),
                 self.config.eval.episodes,
                 self.config.eval.num_envs,
                 self.config.eval.greedy,
+                built.learning,
                 devices=list(built.devices),
             )
             self.evaluator.compile(built.policy_params(state), built.keys("evaluation"))
@@ -182,13 +202,13 @@ class Run:
         self.best = checkpoint.best
         if self.best:  # what lies in best/ may be newer than this checkpoint
             self._save_best()
-        return jax.device_put(state, self.built.program.shardings)
+        return hosts.placed(state, self.built.program.shardings)
 
     def _train(self, state: PyTree, stop: Stop) -> PyTree:
         """Runs chunks of ``log_every`` updates, each followed by its rows."""
         progress, total = self.progress, self.config.total_updates
         interval = int(self.config.log_every or 1)
-        while progress.update < total and stop.signal is None:
+        while progress.update < total and not self._stopping(stop):
             # Rows fall on multiples of the interval, also after a resume that made the run longer.
             count = min(interval - progress.update % interval, total - progress.update)
             clock = time.monotonic()
@@ -203,11 +223,18 @@ class Run:
             self._write(totals, metrics, seconds, evaluated)
             self._show(float(np.sum(totals.env_steps)) / seconds)
             late = time.monotonic() - self.saved_at >= self.config.checkpoint_every
-            if late and not self.checkpoints.busy:
+            if hosts.any_of(self.first and late and not self.checkpoints.busy):
                 self._save(state)
         if self.saved_update != progress.update:
             self._save(state)
         return state
+
+    def _stopping(self, stop: Stop) -> bool:
+        """Whether this process or another was asked to stop."""
+        stopping = hosts.any_of(stop.signal is not None)
+        if stopping and stop.signal is None:
+            stop.signal = signal.SIGTERM
+        return stopping
 
     def _finish(self, state: PyTree) -> dict[str, Any]:
         """Evaluates the best parameters with ten times the episodes, on keys of their own."""
@@ -258,7 +285,9 @@ class Run:
                     "metrics": means,
                 }
             )
-        better = [i for i, entry in enumerate(everything) if not best or entry["score"] > best[i]["score"]]
+        # Against teams that learn as well, the newest counts as the best.
+        newest = not best or not self.built.judged_alike
+        better = [i for i, entry in enumerate(everything) if newest or entry["score"] > best[i]["score"]]
         if not best:
             self.best, progress.best = present, list(everything)
         for i in better:
@@ -282,8 +311,9 @@ class Run:
 
     def _save(self, state: PyTree) -> None:
         """Saves everything; writing goes on in the background."""
+        flat = flatten(hosts.gathered(state))  # all processes take part
         progress = dataclasses.asdict(self.progress)
-        self.checkpoints.save(self.progress.update, flatten(state), _copy(self.best), progress)
+        self.checkpoints.save(self.progress.update, flat, _copy(self.best), progress)
         self.saved_update, self.saved_at = self.progress.update, time.monotonic()
 
     def _write(
@@ -306,8 +336,9 @@ class Run:
         ]
         for sink in self.sinks:
             sink.write(progress.last)
-        assert isinstance(self.sinks[0], JsonLines)
-        progress.metrics_bytes = self.sinks[0].position
+        if self.first:
+            assert isinstance(self.sinks[0], JsonLines)
+            progress.metrics_bytes = self.sinks[0].position
 
     def _show(self, rate: float) -> None:
         progress = self.progress

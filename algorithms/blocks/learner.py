@@ -120,7 +120,10 @@ class Learner(Protocol):
         ...
 
     def policy(self, params: PyTree) -> Policy:
-        """Returns the policy that these parameters (from `acting`) play."""
+        """Returns the policy of the group that these parameters (from `acting`) play.
+
+        They may come from a learner of another group where their shapes are the same: so opponents play.
+        """
         ...
 
 

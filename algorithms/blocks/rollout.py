@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -12,12 +13,16 @@ from flax import struct
 from jax import Array
 
 from shoal.algorithms.blocks.learner import Group, Learner, Moment, TrainState, Trajectory, moment_of
+from shoal.algorithms.blocks.opponents import Opponent
 from shoal.envs.core import Episode, PyTree, TimeStep, VectorEnv, VectorState
+
+NOBODY: Mapping[str, Opponent] = MappingProxyType({})
+NOTHING: Mapping[str, PyTree] = MappingProxyType({})
 
 
 @struct.dataclass
 class Totals:
-    """Sums over the episodes that finished, so that rollouts add up."""
+    """Sums over the episodes that finished, so that rollouts add up. Returns are those of learning agents."""
 
     env_steps: Array  # [] i32, transitions that happened
     episodes: Array  # [] i32
@@ -25,6 +30,7 @@ class Totals:
     episode_return_sum: Array  # [] f32, sum over episodes of the sum over agents
     episode_length: Array  # [] f32
     metrics: dict[str, Array]  # name -> [] f32
+    team_return: dict[str, Array]  # learner -> [] f32, as episode_return; empty where one learner is alone
 
 
 @struct.dataclass
@@ -33,11 +39,15 @@ class Play:
 
     vector: VectorState
     timestep: TimeStep  # leaves [E, ...]
-    carries: dict[str, PyTree]  # group name -> the memory of its agents
+    carries: dict[str, PyTree]  # name of a learner or opponent -> the memory of its agents
 
 
-def totals_of(episode: Episode, valid: Array) -> Totals:
-    """Sums a batch of episode records of any leading shape."""
+def totals_of(episode: Episode, valid: Array, groups: Mapping[str, Group]) -> Totals:
+    """Sums a batch of episode records of any leading shape; ``groups`` are the learners' own."""
+    agents = episode.returns.shape[-1]
+    rows = {name: group.rows(episode.returns, agents, axis=-1) for name, group in groups.items()}
+    alone = len(rows) == 1
+    returns = next(iter(rows.values())) if alone else jnp.concatenate(list(rows.values()), axis=-1)
 
     def over_finished(x: Array) -> Array:
         return jnp.sum(jnp.where(episode.done, x, 0.0))
@@ -45,15 +55,23 @@ def totals_of(episode: Episode, valid: Array) -> Totals:
     return Totals(
         env_steps=jnp.sum(valid.astype(jnp.int32)),
         episodes=jnp.sum(episode.done.astype(jnp.int32)),
-        episode_return=over_finished(jnp.mean(episode.returns, axis=-1)),
-        episode_return_sum=over_finished(jnp.sum(episode.returns, axis=-1)),
+        episode_return=over_finished(jnp.mean(returns, axis=-1)),
+        episode_return_sum=over_finished(jnp.sum(returns, axis=-1)),
         episode_length=over_finished(episode.length.astype(jnp.float32)),
         metrics={name: over_finished(value) for name, value in episode.metrics.items()},
+        team_return={}
+        if alone
+        else {name: over_finished(jnp.mean(row, axis=-1)) for name, row in rows.items()},
     )
 
 
 def open_play(
-    venv: VectorEnv, learners: Mapping[str, tuple[Group, Learner]], key: Array, params: Any = None
+    venv: VectorEnv,
+    learners: Mapping[str, tuple[Group, Learner]],
+    key: Array,
+    params: Any = None,
+    opponents: Mapping[str, Opponent] = NOBODY,
+    opponent_params: Mapping[str, PyTree] = NOTHING,
 ) -> Play:
     """Resets every environment and every memory."""
     vector, timestep = venv.reset(key, params)
@@ -61,6 +79,8 @@ def open_play(
         name: learner.initial_carry((venv.num_envs, len(group.indices)))
         for name, (group, learner) in learners.items()
     }
+    for name, opponent in opponents.items():
+        carries[name] = opponent.initial_carry(opponent_params[name], venv.num_envs)
     return Play(vector=vector, timestep=timestep, carries=carries)
 
 
@@ -72,23 +92,29 @@ def rollout(
     key: Array,
     length: int,
     params: Any = None,
+    opponents: Mapping[str, Opponent] = NOBODY,
+    opponent_params: Mapping[str, PyTree] = NOTHING,
 ) -> tuple[Play, dict[str, Trajectory], Totals]:
     """Plays ``length`` steps.
 
     Args:
         venv: the batched environment.
-        learners: by name, the group each owns; together they must own every agent once.
+        learners: by name, the group each owns.
         train_states: by the same names.
         play: where the environments stand.
-        key: decides the exploration.
+        key: decides what is drawn.
         length: steps per environment, ``T``.
         params: numbers for the episodes that start, the environment's own by default.
+        opponents: by name, who plays the agents that no learner owns; each agent must have one player.
+        opponent_params: what each of them plays with.
 
     Returns:
         Where the environments stand now, a trajectory for each learner, and what finished.
     """
     agents = venv.env.num_agents
-    order = np.argsort([i for group, _ in learners.values() for i in group.indices])
+    groups = {name: group for name, (group, _) in learners.items()}
+    players = [*groups.values(), *(opponent.group for opponent in opponents.values())]
+    order = np.argsort([i for group in players for i in group.indices])
 
     def moments(play: Play) -> dict[str, Moment]:
         needed = any(learner.needs_state for _, learner in learners.values())
@@ -105,8 +131,14 @@ def rollout(
                 train_states[name], jax.random.fold_in(step_key, number), play.carries[name], known[name]
             )
             notes[name] = (known[name], actions[name], extras)
+        for number, (name, opponent) in enumerate(opponents.items(), len(learners)):
+            held = opponent_params[name]
+            state = play.vector.env if opponent.needs_state(held) else None
+            carries[name], actions[name] = opponent.act(
+                held, jax.random.fold_in(step_key, number), play.carries[name], play.timestep, state
+            )
         action = jnp.concatenate(list(actions.values()), axis=1)
-        action = action if len(learners) == 1 else jnp.take(action, order, axis=1)
+        action = action if len(players) == 1 else jnp.take(action, order, axis=1)
         vector, timestep, episode = venv.step(play.vector, action, params)
         happened = (
             timestep.reward,
@@ -115,7 +147,8 @@ def rollout(
             timestep.agent_done,
             timestep.valid,
         )
-        return Play(vector, timestep, carries), (notes, happened, totals_of(episode, timestep.valid))
+        totals = totals_of(episode, timestep.valid, groups)
+        return Play(vector, timestep, carries), (notes, happened, totals)
 
     end, (notes, happened, totals) = jax.lax.scan(step, play, jax.random.split(key, length))
     last = moments(end)
@@ -134,6 +167,6 @@ def rollout(
             carry=play.carries[name],
             last_carry=end.carries[name],
         )
-        for name, (group, _) in learners.items()
+        for name, group in groups.items()
     }
     return end, trajectories, jax.tree.map(lambda x: jnp.sum(x, axis=0), totals)

@@ -62,7 +62,7 @@ def bench_training(
     rows = []
     for size in [None] if sizes is None else sizes:
         theirs = None if settings is None else settings | ({} if size is None else {"NUM_ENVS": size})
-        words = list(overrides) if theirs is None else our_overrides(theirs)
+        words = list(overrides) if theirs is None else our_overrides(algorithm, theirs)
         words = [f"env={id}", f"algorithm={algorithm}", *words]
         if theirs is None and size is not None:
             words.append(f"num_envs={size}")

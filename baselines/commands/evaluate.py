@@ -1,4 +1,4 @@
-"""``shoal evaluate``: how well a policy plays."""
+"""``shoal evaluate``: how well a policy plays, or several with each other."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import typer
 
 
 def evaluate(
-    target: Annotated[
-        str, typer.Argument(help="Run folder (RUN@member for one of several), or environment id.")
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folder (RUN@member for one of several), exported policy, or environment id.",
+            metavar="TARGET",
+        ),
     ],
     policy: Annotated[
         Optional[str],  # noqa: UP045
@@ -26,6 +30,16 @@ def evaluate(
         bool, typer.Option("--greedy/--sample", help="Most probable actions, or drawn ones.")
     ] = True,
     seed: Annotated[int, typer.Option(help="Decides levels, steps and drawn actions.")] = 0,
+    cross: Annotated[
+        bool, typer.Option("--cross", help="Play every policy with every other: a matrix of returns.")
+    ] = False,
+    split: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="With --cross, what the row's policy plays: agents (agent 0, the column's the rest) or "
+            "teams (the first team). By default teams where there are several."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Play whole episodes and print mean, interquartile mean and a 95 % bootstrap interval of the mean.
@@ -33,12 +47,17 @@ def evaluate(
     Example: shoal evaluate runs/demo --episodes 512
 
     Example: shoal evaluate combat/smax-3m --policy random --json
+
+    Example: shoal evaluate runs/a runs/b policies/c --cross
     """
     from shoal.baselines import devices
     from shoal.baselines.output import number, print_json, print_table
 
     devices.start()
-    report = evaluation_report(target, policy, episodes, num_envs, greedy, seed)
+    if cross:
+        report = cross_report(targets, policy, split, episodes, num_envs, greedy, seed)
+        return print_json(report) if json else _print_matrices(report)
+    report = evaluation_report(_only(targets, split), policy, episodes, num_envs, greedy, seed)
     if json:
         return print_json(report)
     how = "greedy" if greedy else "sampling"
@@ -56,39 +75,94 @@ def _interval(ends: list[float] | None) -> str:
     return "-" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
+def _only(targets: list[str], split: str | None) -> str:
+    from shoal.envs.core import UserError
+
+    if len(targets) > 1:
+        raise UserError(f"evaluate plays one policy, not {len(targets)}; --cross plays each with each")
+    if split is not None:
+        raise UserError(f"--split {split} goes with --cross")
+    return targets[0]
+
+
+def _print_matrices(report: dict[str, Any]) -> None:
+    """Prints the matrix of returns, and that of the environment's headline metric."""
+    from shoal.baselines.output import number, print_table
+
+    names = report["policies"]
+    who = f"rows play {', '.join(report['first'])}; columns the rest"
+    how = "greedy" if report["greedy"] else "sampling"
+    shown = list(report["metrics"])
+    for metric in [shown[0], *shown[3:4]]:  # return, sum, length, then the environment's, headline first
+        rows = [
+            (name, *(f"{number(cell['mean'])} [{_interval(cell['ci95'])}]" for cell in cells))
+            for name, cells in zip(names, report["metrics"][metric], strict=True)
+        ]
+        title = f"{report['env']}: {metric}, {who}; {how}, {report['episodes']} episodes per entry"
+        print_table(title, ("", *names), rows, right=tuple(range(1, len(names) + 1)))
+        same, other = number(report["self_play"][metric]), number(report["cross_play"][metric])
+        print(f"with itself {same}, with others {other} (means over entries)\n")
+
+
+def cross_report(
+    targets: list[str],
+    policy: str | None,
+    split: str | None,
+    episodes: int,
+    num_envs: int | None,
+    greedy: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Plays each with each and returns what ``--cross --json`` prints."""
+    from shoal.baselines.crossplay import checked, cross_play
+    from shoal.baselines.evaluation import side_by_side
+    from shoal.baselines.policies import load_policy
+    from shoal.envs.core import UserError
+
+    if policy is not None:
+        raise UserError("--cross plays trained policies; it takes no --policy")
+    wanted, rounds = side_by_side(episodes, num_envs)
+    players = [load_policy(target) for target in targets]
+    checked(players, split)  # before anything is shown
+    with _progress() as progress:
+        task = progress.add_task("playing", total=len(players) ** 2 * wanted * rounds)
+        return cross_play(
+            players, split, episodes, num_envs, greedy, seed, lambda count: progress.advance(task, count)
+        )
+
+
+def _progress() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from shoal.baselines.output import stderr_console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=stderr_console(), transient=True)
+
+
 def evaluation_report(
     target: str, policy: str | None, episodes: int, num_envs: int | None, greedy: bool, seed: int
 ) -> dict[str, Any]:
     """Plays and returns what ``--json`` prints; progress goes to standard error."""
-    import math
-
     import jax
-    import numpy as np
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from shoal.baselines.evaluation import Evaluator, summary
-    from shoal.baselines.output import stderr_console
+    from shoal.baselines.evaluation import Evaluator, play_rounds, side_by_side, summary
     from shoal.baselines.policies import find_player
-    from shoal.envs.core import UserError
 
-    if episodes < 1:
-        raise UserError(f"episodes={episodes} must be at least 1")
+    wanted, rounds = side_by_side(episodes, num_envs)
     player = find_player(target, policy)
     env = player.env()
-    wanted = min(episodes, 256 if num_envs is None else num_envs)
     # One episode per environment and call, so that the bar moves.
-    evaluator = Evaluator(env, player.policy_of, wanted, wanted, greedy, devices=jax.local_devices())
-    params = jax.tree.map(lambda leaf: leaf[None], player.params)
-    rounds = math.ceil(episodes / wanted)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    records = []
-    with Progress(*columns, console=stderr_console(), transient=True) as progress:
+    evaluator = Evaluator(
+        env, player.policy_of, wanted, wanted, greedy, player.learning, devices=jax.local_devices()
+    )
+    with _progress() as progress:
         task = progress.add_task("compiling", total=rounds * wanted)
-        for turn in range(rounds):
-            keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), turn), 1)
-            records.append(jax.device_get(evaluator(params, keys)))
-            progress.update(task, description="playing", advance=wanted)
-    joined = {name: np.concatenate([record[name][0] for record in records]) for name in records[0]}
+
+        def advance(count: int) -> None:
+            progress.update(task, description="playing", advance=count)
+
+        joined = play_rounds(evaluator, player.params, rounds, seed, advance)
     names = ["episode_return", "episode_return_sum", "episode_length", *(m.name for m in env.metric_specs)]
     return {
         "env": env.id,

@@ -23,12 +23,15 @@ def train(
     """Train, evaluate as it goes, and keep everything in a run folder, whose name is printed at the end.
 
     Keys that choose: env, algorithm, network, logger, experiment. Keys that set: seed, num_seeds, num_envs,
-    total_env_steps, devices, deterministic, output_dir, log_every, checkpoint_every, and those below eval,
-    sweep, env, algorithm, network and logger, as in algorithm.clip=0.1. resume=RUN goes on with a run that
-    was stopped or killed, config=RUN/config.yaml runs it again. Interrupted (Ctrl-C or SIGTERM), it saves,
-    says so, and exits with 130 or 143.
+    total_env_steps, sharing, opponent (null, self, pool or scripted), swap_sides, devices, deterministic,
+    output_dir, log_every, checkpoint_every, and those below eval, sweep, opponent_pool, env, algorithm,
+    network and logger, as in algorithm.clip=0.1. resume=RUN goes on with a run that was stopped or killed,
+    config=RUN/config.yaml runs it again. Interrupted (Ctrl-C or SIGTERM), it saves, says so, and exits with
+    130 or 143.
 
     Example: shoal train env=combat/smax-3m algorithm=ippo seed=0 num_seeds=4 output_dir=runs/first
+
+    Example: shoal train env=combat/smax-3m env.control=both opponent=self
 
     Example: shoal train -m env=combat/smax-3m,combat/smax-2s3z algorithm.clip=0.1,0.2
     """
@@ -46,11 +49,14 @@ def run(config: Any) -> int:
     from shoal.baselines import devices
 
     devices.start(config.deterministic, None if config.devices == "auto" else int(config.devices))
+    from shoal.baselines import hosts
     from shoal.baselines.runner import train as start
 
+    hosts.join(config.distributed)
     outcome = start(config)
-    _report(outcome)
-    print(outcome.folder.path)
+    if hosts.is_first():
+        _report(outcome)
+        print(outcome.folder.path)
     return 0 if outcome.signal is None else STOPPED[outcome.signal]
 
 

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shoal_duel import BAIT, SOUND, duel
 from shoal_recall import Recall
 
 from shoal.algorithms.blocks.learner import Group, TrainState
+from shoal.algorithms.blocks.opponents import Opponent
 from shoal.algorithms.blocks.rollout import open_play, rollout
 from shoal.algorithms.ippo import IPPO
 from shoal.envs.core import VectorEnv
@@ -81,3 +83,60 @@ def test_totals_count_what_happened():
     assert int(totals.env_steps) == 4 * ENVS and int(totals.episodes) == 2 * ENVS
     assert float(totals.episode_return) == 2 * 2 * ENVS and float(totals.episode_length) == 2 * 2 * ENVS
     np.testing.assert_array_equal(trajectories["all"].valid[:, 0], [True, True, False] * 2)
+
+
+# Agents that nobody learns for --------------------------------------------------------------------------
+
+
+class Waits(Always):
+    """As a policy: plays its action from its third call of an episode on, before that SOUND."""
+
+    def initial_carry(self, batch=()):
+        return jnp.zeros((*batch, 2), jnp.int32)
+
+    def act(self, key, carry, observation, state=None, greedy=True, first=None):
+        carry = jnp.where(first, 0, carry)
+        assert (state is not None) == self.needs_state
+        return carry + 1, jnp.where(carry >= 2, self.action, SOUND).astype(jnp.int32)
+
+
+@pytest.fixture(scope="module")
+def against():
+    """Three that learn against two that do not, in turns on the agent axis; episodes of three rounds."""
+    env = duel(first=3, second=2, interleaved=True, rounds=3)
+    venv = VectorEnv(env, ENVS)
+    learners = {"ippo": (Group("reds", (0, 2, 4)), Always(0))}
+    opponents = {"blues": Opponent(Group("blues", (1, 3)), lambda _: Waits(BAIT, needs_state=True))}
+    nothing = TrainState({}, {}, {}, jnp.zeros((), jnp.int32), jax.random.key(0))
+    given = {"opponents": opponents, "opponent_params": {"blues": ()}}
+    opened = open_play(venv, learners, jax.random.key(0), **given)
+    run = jax.jit(
+        lambda opened: rollout(
+            venv, learners, {"ippo": nothing}, opened, opened.vector.keys[0], STEPS, **given
+        )
+    )
+    return run(opened)
+
+
+def test_opponents_act_and_remember_but_are_not_learned_from(against):
+    end, trajectories, _ = against
+    assert trajectories.keys() == {"ippo"}
+    # GREEDY meets SOUND twice, then BAIT, in each of two episodes.
+    paid = np.asarray(trajectories["ippo"].reward)
+    assert paid.shape == (STEPS, ENVS, 3)
+    np.testing.assert_allclose(paid[:, 0, 0], [-1, -1, 3] * 2)
+    assert end.carries["blues"].shape == (ENVS, 2) and int(end.carries["blues"].max()) == 3
+
+
+def test_returns_are_those_of_learning_agents(against):
+    totals = against[2]
+    assert int(totals.episodes) == 2 * ENVS and totals.team_return == {}
+    np.testing.assert_allclose(totals.episode_return, 1.0 * 2 * ENVS)
+    np.testing.assert_allclose(totals.episode_return_sum, 3.0 * 2 * ENVS)
+
+
+def test_each_team_that_learns_has_its_return(two_groups):
+    _, _, trajectories, totals = two_groups
+    for name, kept in trajectories.items():
+        total = float(np.sum(np.mean(np.asarray(kept.reward), axis=2)))
+        np.testing.assert_allclose(totals.team_return[name], total, rtol=1e-5)

@@ -1,6 +1,7 @@
 """The benchmark's method on made-up suites, and the real one at tiny sizes."""
 
 import json
+import sys
 from pathlib import Path
 
 import jax
@@ -11,9 +12,9 @@ import pytest
 from shoal.baselines.bench import env as bench_env
 from shoal.baselines.bench import report
 from shoal.baselines.bench import train as bench_train
-from shoal.baselines.bench.peers import jaxmarl_settings, our_overrides
+from shoal.baselines.bench.peers import SCRIPTS, jaxmarl_settings, our_overrides
 from shoal.baselines.bench.subjects import Subject, checksum, has_peer, ours
-from shoal.baselines.bench.worker import Worker
+from shoal.baselines.bench.worker import PeerTrainTask, Worker
 from shoal.baselines.config import compose
 from shoal.envs.core import UserError, make
 
@@ -264,7 +265,7 @@ def peer_repo(tmp_path: Path) -> Path:
 
 def test_the_peers_hyperparameters_become_ours(peer_repo):
     settings = jaxmarl_settings(peer_repo, "ippo", "combat/smax-3m-v1")
-    config = compose(["env=combat/smax-3m", "algorithm=ippo", *our_overrides(settings)])
+    config = compose(["env=combat/smax-3m", "algorithm=ippo", *our_overrides("ippo", settings)])
     assert (config.num_envs, config.network.hidden_size, config.network.core) == (4, 8, "gru")
     a = config.algorithm
     assert (a.learning_rate, a.anneal_learning_rate, a.rollout_length) == (0.004, True, 4)
@@ -301,3 +302,80 @@ def test_bench_train_beside_a_script(shoal_cli, peer_repo):
     assert (row["kind"], row["algorithm"], row["num_envs"]) == ("train", "ippo", 4)
     assert row["peer"]["num_envs"] == 4
     assert row["ratio"] > 0
+
+
+Q_SETTINGS = """
+TOTAL_TIMESTEPS: 1e7
+NUM_ENVS: 4
+NUM_STEPS: 8
+BUFFER_SIZE: 60
+BUFFER_BATCH_SIZE: 3
+HIDDEN_SIZE: 16
+MIXER_EMBEDDING_DIM: 5
+MIXER_HYPERNET_HIDDEN_DIM: 6
+MIXER_INIT_SCALE: 0.01
+EPS_START: 1.0
+EPS_FINISH: 0.05
+EPS_DECAY: 0.2
+MAX_GRAD_NORM: 10
+TARGET_UPDATE_INTERVAL: 7
+TAU: 0.5
+NUM_EPOCHS: 2
+LR: 0.0001
+LEARNING_STARTS: 100
+LR_LINEAR_DECAY: True
+GAMMA: 0.9
+REW_SCALE: 10.0
+ENV_NAME: "HeuristicEnemySMAX"
+ENV_KWARGS: {}
+MAP_NAME: "3s_vs_5z"
+"""
+Q_SCRIPT = """
+import jax.numpy as jnp
+
+MADE = []
+
+
+def env_from_config(config):
+    assert config["MAP_NAME"] == "3m" and not config["TEST_DURING_TRAINING"]
+    return "the environment", "its name"
+
+
+def make_train(config, env):
+    assert env == "the environment"
+    MADE.append(config["TOTAL_TIMESTEPS"])
+    return lambda key: jnp.sum(key)
+"""
+
+
+@pytest.fixture
+def q_repo(tmp_path: Path) -> Path:
+    """A checkout with a QMIX script that trains nothing."""
+    folder = tmp_path / "baselines" / "QLearning"
+    (folder / "config" / "alg").mkdir(parents=True)
+    (folder / "qmix_rnn.py").write_text(Q_SCRIPT)
+    (folder / "config" / "alg" / "ql_rnn_smax.yaml").write_text(Q_SETTINGS)
+    return tmp_path
+
+
+def test_the_peers_q_learning_becomes_ours(q_repo):
+    settings = jaxmarl_settings(q_repo, "qmix", "combat/smax-3m-v1")
+    config = compose(["env=combat/smax-3m", "algorithm=qmix", *our_overrides("qmix", settings)])
+    a = config.algorithm
+    assert (config.num_envs, config.network.hidden_size, a.rollout_length) == (4, 16, 8)
+    assert (a.buffer_size, a.batch_size, a.gradient_steps, a.learning_starts) == (60, 3, 2, 100)
+    assert (a.mixer_size, a.hypernet_size, a.mixer_gain) == (5, 6, 0.01)
+    assert (a.epsilon_start, a.epsilon_finish, a.epsilon_decay) == (1.0, 0.05, 0.2)
+    assert (a.learning_rate, a.anneal_learning_rate, a.max_grad_norm) == (0.0001, True, 10.0)
+    assert (a.target_interval, a.tau, a.gamma, a.reward_scale) == (7, 0.5, 0.9, 10.0)
+
+
+def test_rollouts_that_only_fill_the_replay_are_timed_apart(q_repo, monkeypatch):
+    settings = jaxmarl_settings(q_repo, "qmix", "combat/smax-3m-v1")
+    # 100 steps take four updates of 4 x 8; a batch of 3 in every environment takes three.
+    assert SCRIPTS["qmix"].updates_before_learning(settings) == 4
+    monkeypatch.setattr("sys.path", [*sys.path])
+    task = PeerTrainTask("jaxmarl", str(q_repo), "qmix", settings)
+    task.prepare(updates=2)
+    assert sys.modules["peer_script"].MADE == [4 * 32, 6 * 32]
+    assert task.run()["steps"] == 2 * 32

@@ -15,22 +15,10 @@ from PIL import Image
 import shoal
 from shoal.baselines import load_policy, record_episode
 from shoal.baselines.checkpoints import flatten, read_best
-from shoal.baselines.config import compose
 from shoal.baselines.policies import resolve_policy
-from shoal.baselines.runner import train
 from shoal.envs.core import UserError
 
-STEPS = 12  # of an episode
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two members, trained for a moment."""
-    folder = tmp_path_factory.mktemp("playing") / "run"
-    words = [f"env.max_steps={STEPS}", "num_envs=8", "num_seeds=2", "total_env_steps=256", "devices=1"]
-    words += ["algorithm.rollout_length=8", "network.hidden_size=8", "eval.episodes=8", "eval.every=0"]
-    train(compose(["env=commons/water", *words, f"output_dir={folder}"]))
-    return folder
+STEPS = 12  # of an episode in `run_folder`
 
 
 def play(env, policy, seed: int = 0) -> float:
