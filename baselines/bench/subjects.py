@@ -146,7 +146,12 @@ def _jaxmarl_env(env_id: str) -> Any:
     return package.make(JAXMARL_NAMES[bare])
 
 
-JAXMARL_NAMES = {"particle/simple-speaker-listener": "MPE_simple_speaker_listener_v4"}
+JAXMARL_NAMES = {
+    "particle/simple-reference": "MPE_simple_reference_v3",
+    "particle/simple-speaker-listener": "MPE_simple_speaker_listener_v4",
+    "particle/simple-spread": "MPE_simple_spread_v3",
+    "particle/simple-tag": "MPE_simple_tag_v3",
+}
 SUBJECTS = {"shoal": ours, "jaxmarl": jaxmarl}
 
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from shoal.envs.common.particles import MOVES, push
 from shoal.envs.core.policy import Scripted
 from shoal.envs.core.types import Key, Observation, PyTree
 from shoal.envs.particle.speaker_listener.types import (
@@ -20,6 +19,7 @@ from shoal.envs.particle.speaker_listener.types import (
     STAY,
     VELOCITY,
 )
+from shoal.envs.particle.walking import Walker
 
 if TYPE_CHECKING:
     from shoal.envs.particle.speaker_listener.env import SimpleSpeakerListener
@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 class NameAndWalk(Scripted):
     """Acts for any of the two agents: a row that may move walks, the other speaks.
 
-    A push moves the listener only one step later, so it takes the move that brings it nearest to its target
-    in two steps; the target is the landmark named, or the middle of all three before anything was said.
+    The target is the landmark named, or the middle of all three before anything was said.
     """
 
     def __init__(self, env: SimpleSpeakerListener) -> None:
         """Reads how the listener moves from ``env.params``."""
-        p = env.params
-        keep, dt = 1.0 - float(p.damping), float(p.time_step)
-        self.per_velocity = dt * (1.0 + keep)  # how far the present velocity carries it in two steps
-        self.per_push = dt * dt * float(p.acceleration)  # and what a push now adds to that
+        self.walker = Walker(env.params, env.params.acceleration)
 
     def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
         """Speaks and moves; deterministic."""
@@ -48,16 +44,10 @@ class NameAndWalk(Scripted):
 
     def _walk(self, view: Array) -> Array:
         """Returns the move of each row [*B, G] of ``view`` [*B, G, 14]."""
-        velocity = view[..., np.asarray(VELOCITY)]
-        landmarks = view[..., np.asarray(LANDMARK_POSITIONS)]
-        landmarks = landmarks.reshape(*landmarks.shape[:-1], LANDMARKS, 2)
         heard = view[..., np.asarray(HEARD)]
         silent = jnp.sum(heard, axis=-1, keepdims=True) == 0.0
         weight = jnp.where(silent, jnp.float32(1.0 / LANDMARKS), heard)
-        target = jnp.sum(weight[..., None] * landmarks, axis=-2)
-        rest = target - velocity * self.per_velocity
-        push_x, push_y = push(jnp.arange(MOVES, dtype=jnp.int32))
-        moved = jnp.stack([push_x, push_y], axis=-1) * self.per_push
-        moved = moved.reshape((1,) * (view.ndim - 1) + moved.shape)
-        left = rest[..., None, :] - moved
-        return jnp.argmin(jnp.sum(left * left, axis=-1), axis=-1).astype(jnp.int32) + STAY
+        x, y = (
+            jnp.sum(weight * view[..., np.asarray(LANDMARK_POSITIONS[axis::2])], axis=-1) for axis in (0, 1)
+        )
+        return self.walker.go((x, y), (view[..., VELOCITY[0]], view[..., VELOCITY[1]])) + STAY

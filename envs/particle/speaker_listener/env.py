@@ -7,16 +7,18 @@ arXiv 1706.02275; the rules are those of `simple_speaker_listener_v4` in the pac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from shoal.envs.common.particles import Particles
+from shoal.envs.common.batching import batch_last
 from shoal.envs.core.environment import Environment, Metadata
 from shoal.envs.core.spaces import Box, Discrete
 from shoal.envs.core.types import Key, Observation, Outcome, PyTree, Recording
+from shoal.envs.particle import common
 from shoal.envs.particle.speaker_listener import dynamics, observation, reward, types
 from shoal.envs.particle.speaker_listener.types import (
     LISTENER_SEES,
@@ -37,6 +39,17 @@ class SimpleSpeakerListener(Environment[State, Level]):
     Params = types.Params
     options: types.Options
     params: types.Params
+
+    def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
+        """Checks options and numbers.
+
+        Raises:
+            UserError: for one out of its range.
+        """
+        super().__init__(id, options, params)
+        self._dynamics = batch_last(partial(_dynamics, self.options))
+        self._observe = batch_last(observation.observe)
+        self._global_state = batch_last(observation.full_view)
 
     def make_metadata(self) -> Metadata:
         """Returns two unlike agents on one team, padded to one view and one action axis."""
@@ -68,9 +81,8 @@ class SimpleSpeakerListener(Environment[State, Level]):
 
     def initial_state(self, level: Level) -> State:
         """Returns everything at rest and nothing said."""
-        still = jnp.zeros_like(level.x)
         return State(
-            particles=Particles(x=level.x, y=level.y, vx=still, vy=still),
+            particles=common.at_rest(level),
             goal=level.goal,
             message=jnp.full((), -1, jnp.int32),
             t=jnp.zeros((), jnp.int32),
@@ -83,25 +95,15 @@ class SimpleSpeakerListener(Environment[State, Level]):
 
     def dynamics(self, state: State, action: Array, draws: PyTree) -> tuple[State, Outcome]:
         """Speaks and moves. The speaker's no-op is to say 0, the listener's is to stay."""
-        state = dynamics.step(state, action)
-        dx, dy = dynamics.to_goal(state)
-        nobody = jnp.zeros(self.num_agents, bool)
-        return state, Outcome(
-            reward=jnp.broadcast_to(reward.reward(dx, dy), (self.num_agents,)),
-            terminated=jnp.zeros((), bool),
-            truncated=state.t >= self.options.max_steps,
-            agent_done=nobody,
-            joined=nobody,
-            metrics=reward.metrics(dx, dy),
-        )
+        return self._dynamics(state, action)
 
     def observe(self, state: State) -> Observation:
         """Returns [2, 14]; see the docs page for the columns."""
-        return observation.observe(state)
+        return self._observe(state)
 
     def global_state(self, state: State) -> Array:
         """Returns [14]: what both agents see together."""
-        return observation.full_view(state)
+        return self._global_state(state)
 
     def scene(self, recording: Recording) -> Any:
         """Draws landmarks, both agents and the message, one picture per state."""
@@ -114,3 +116,9 @@ class SimpleSpeakerListener(Environment[State, Level]):
         from shoal.envs.particle.speaker_listener.bots import NameAndWalk
 
         return {"scripted": lambda: NameAndWalk(self)}
+
+
+def _dynamics(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
+    """Plays one step and settles it; batches lie in trailing axes."""
+    state = dynamics.step(state, action)
+    return state, reward.outcome(options, state)

@@ -1,4 +1,4 @@
-"""What the two agents and a centralised critic see."""
+"""What the two agents and a centralised critic see. Batches lie in trailing axes: see `particle.common`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from shoal.envs.common.particles import column
 from shoal.envs.core.types import Observation
+from shoal.envs.particle import common
+from shoal.envs.particle.speaker_listener.dynamics import one_hot
 from shoal.envs.particle.speaker_listener.types import (
     FIRST_LANDMARK,
-    LANDMARKS,
     LISTENER,
     LISTENER_SEES,
     MOVE,
@@ -35,22 +37,22 @@ SEEN = _rows((SPEAKER_SEES, LISTENER_SEES), VIEW_SIZE)
 LEGAL = _rows((SAY, MOVE), len(SAY) + len(MOVE))
 
 
-def full_view(state: State) -> Float[Array, " features"]:
+def full_view(state: State) -> Float[Array, "features *batch"]:
     """Returns what both see together: [14], the speaker's three numbers before the listener's eleven."""
     p = state.particles
-    index = jnp.arange(LANDMARKS)
-    colour = jnp.where(index == state.goal, jnp.float32(_BRIGHT), jnp.float32(_DARK))
-    velocity = jnp.stack([p.vx[LISTENER], p.vy[LISTENER]])
-    dx = p.x[FIRST_LANDMARK:] - p.x[LISTENER]
-    dy = p.y[FIRST_LANDMARK:] - p.y[LISTENER]
-    heard = (index == state.message).astype(jnp.float32)
-    return jnp.concatenate([colour, velocity, jnp.stack([dx, dy], axis=-1).reshape(-1), heard])
+    colour = jnp.where(one_hot(state.goal), jnp.float32(_BRIGHT), jnp.float32(_DARK))
+    listener = slice(LISTENER, LISTENER + 1)
+    velocity = jnp.concatenate([p.vx[listener], p.vy[listener]])
+    to_landmarks = common.pairs(*common.gaps(p, listener, slice(FIRST_LANDMARK, None)))[0]
+    heard = one_hot(state.message).astype(jnp.float32)
+    return jnp.concatenate([colour, velocity, to_landmarks, heard])
 
 
 def observe(state: State) -> Observation:
     """Shows each agent its own columns of the full view; the others are zero."""
+    everything = full_view(state)[None]
     return Observation(
-        view=jnp.where(SEEN, full_view(state)[None], 0.0),
-        action_mask=jnp.asarray(LEGAL),
-        alive=jnp.ones(len(SEEN), bool),
+        view=jnp.where(column(SEEN, everything), everything, 0.0),
+        action_mask=jnp.broadcast_to(column(LEGAL, everything), (*LEGAL.shape, *state.t.shape)),
+        alive=jnp.ones((len(SEEN), *state.t.shape), bool),
     )

@@ -1,15 +1,16 @@
-"""What is paid, and what an episode is judged by."""
+"""What is paid, and what an episode is judged by. Batches lie in trailing axes: see `particle.common`."""
 
 from __future__ import annotations
 
 import math
 
 import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float
 
+from shoal.envs.common.particles import distance
 from shoal.envs.core.environment import MetricSpec
-from shoal.envs.particle.speaker_listener.types import TOUCHING
+from shoal.envs.core.types import Outcome
+from shoal.envs.particle.speaker_listener.dynamics import to_goal
+from shoal.envs.particle.speaker_listener.types import AGENTS, TOUCHING, Options, State
 
 METRICS = (
     MetricSpec("goal_distance", "distance from the listener to the goal landmark", 0.0, math.inf, False),
@@ -17,12 +18,17 @@ METRICS = (
 )
 
 
-def reward(dx: Float[Array, ""], dy: Float[Array, ""]) -> Float[Array, ""]:
-    """Returns minus the squared distance from the listener to its goal; both agents get it."""
-    return -(dx * dx + dy * dy)
-
-
-def metrics(dx: Float[Array, ""], dy: Float[Array, ""]) -> dict[str, Array]:
-    """Returns the running values named in `METRICS`."""
-    distance = jnp.sqrt(dx * dx + dy * dy)
-    return {"goal_distance": distance, "at_goal": (distance <= TOUCHING).astype(jnp.float32)}
+def outcome(options: Options, state: State) -> Outcome:
+    """Pays both minus the squared distance from the listener to its goal; only time ends an episode."""
+    dx, dy = to_goal(state)
+    far = distance(dx, dy)
+    agents = (AGENTS, *state.t.shape)
+    nobody = jnp.zeros(agents, bool)
+    return Outcome(
+        reward=jnp.broadcast_to(-(dx * dx + dy * dy)[None], agents),
+        terminated=jnp.zeros_like(state.t, bool),
+        truncated=state.t >= options.max_steps,
+        agent_done=nobody,
+        joined=nobody,
+        metrics={"goal_distance": far, "at_goal": (far <= TOUCHING).astype(jnp.float32)},
+    )

@@ -11,8 +11,8 @@ from shoal.envs.common.particles import Bodies, Motion, Particles
 from shoal.envs.core.options import option
 
 SPEAKER, LISTENER = 0, 1
-LANDMARKS = 3
-FIRST_LANDMARK = 2  # entities: speaker, listener, then the landmarks
+AGENTS, LANDMARKS = 2, 3
+FIRST_LANDMARK = AGENTS  # entities: speaker, listener, then the landmarks
 
 BODIES = Bodies(
     size=(0.075, 0.075, 0.04, 0.04, 0.04),

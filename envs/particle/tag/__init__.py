@@ -1,0 +1,1 @@
+"""Simple tag: slower adversaries hunt faster good agents among obstacles."""
