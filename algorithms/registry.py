@@ -9,7 +9,14 @@ from typing import Any
 from shoal.envs.core import UserError
 from shoal.envs.core.errors import nearest
 
-_ALGORITHMS = {"ippo": "shoal.algorithms.ippo:IPPO"}
+_ALGORITHMS = {
+    "ippo": "shoal.algorithms.ippo:IPPO",
+    "mappo": "shoal.algorithms.mappo:MAPPO",
+    "iql": "shoal.algorithms.iql:IQL",
+    "vdn": "shoal.algorithms.vdn:VDN",
+    "qmix": "shoal.algorithms.qmix:QMIX",
+    "pqn_vdn": "shoal.algorithms.pqn_vdn:PQNVDN",
+}
 
 
 def list_algorithms() -> list[str]:

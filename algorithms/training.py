@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -201,13 +201,26 @@ class Program:
         return jax.jit(self._chunk, donate_argnums=0, out_shardings=out)
 
     def _chunk(self, state: ProgramState, updates: Array) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
-        def one(state: ProgramState) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
-            return self._updates(state, updates)
+        if self.mesh.devices.flat[0].platform != "cpu":
+            one = partial(self._updates, updates=updates)
+            return jax.vmap(one, axis_name=MEMBER_AXIS)(state)
+        # Member after member: products of stacked matrices run at less than half the speed on CPU. In place,
+        # where `jax.lax.map` would hold two copies of every replay.
+        members = state.updates.shape[0]
+        shapes = jax.eval_shape(self._updates, _member(state, 0), updates)[1:]
+        results = jax.tree.map(lambda x: jnp.zeros((members, *x.shape), x.dtype), shapes)
 
-        if self.mesh.devices.flat[0].platform == "cpu":
-            # Member after member: products of stacked matrices run at less than half the speed there.
-            return jax.lax.map(one, state)
-        return jax.vmap(one, axis_name=MEMBER_AXIS)(state)
+        def train(member: Array, carried: PyTree) -> PyTree:
+            stacked, results = carried
+            trained, *result = self._updates(_member(stacked, member), updates)
+            return jax.tree.map(
+                lambda whole, one: jax.lax.dynamic_update_index_in_dim(whole, one, member, 0),
+                (stacked, results),
+                (trained, tuple(result)),
+            )
+
+        state, (totals, metrics) = jax.lax.fori_loop(0, members, train, (state, results))
+        return state, totals, metrics
 
     def _updates(
         self, state: ProgramState, updates: Array
@@ -233,3 +246,8 @@ class Program:
         return ProgramState(
             learners=everywhere, play=split, key=everywhere, updates=everywhere, pool=everywhere
         )
+
+
+def _member(state: PyTree, member: Array | int) -> PyTree:
+    """Returns one member's part of a stacked state."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, member, keepdims=False), state)

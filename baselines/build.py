@@ -117,6 +117,8 @@ def build(config: RunConfig) -> Built:
     """
     env = make_env(config)
     sizes = {len(group.indices) for group in teams.learner_groups(config, env).values()}
+    if config.sharing != "all":  # minibatches are drawn of environments
+        sizes = {1}
     batchings = [config.algorithm.batching(config.num_envs, size) for size in sorted(sizes)]
 
     def fits(count: int) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -142,11 +144,13 @@ class Trained:
     best: dict[str, Any]  # of the evaluation that picked these parameters: update, env_steps, metrics
 
 
-def read_run(run: str | Path, member: int | None = None) -> Trained:
+def read_run(
+    run: str | Path, member: int | None = None, env_options: Mapping[str, Any] = MappingProxyType({})
+) -> Trained:
     """Reads a trained policy out of a run folder; see `load_policy`.
 
     Raises:
-        UserError: when there is no such run or member, or nothing was saved yet.
+        UserError: when there is no such run or member, nothing was saved yet, or it does not fit the options.
     """
     # Imported here: scripted and exported policies need none of it.
     from shoal.baselines.build import make_env, make_learners, members_of
@@ -155,6 +159,7 @@ def read_run(run: str | Path, member: int | None = None) -> Trained:
     folder, named = split_member(run)
     member = named if member is None else member
     config = _run_config(folder)
+    config = dataclasses.replace(config, env_options={**config.env_options, **env_options})
     env = make_env(config)
     learners = make_learners(config, env, config.shuffle_groups or 1)
     flat, note = read_best(folder / "checkpoints")
@@ -172,6 +177,11 @@ def read_run(run: str | Path, member: int | None = None) -> Trained:
     try:
         params = unflatten(stacked, flat)
     except ValueError as error:
+        if env_options:
+            raise UserError(
+                f"the network of {folder} does not fit {env.id} with {_words(env_options)} ({error}); one "
+                "that was trained on entity views with network=set fits teams of any size"
+            ) from error
         raise UserError(f"{folder} was saved by another version of Shoal: {error}") from error
     chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), params)
     return Trained(
@@ -189,15 +199,19 @@ def read_run(run: str | Path, member: int | None = None) -> Trained:
     )
 
 
-def load_policy(path: str | Path, member: int | None = None) -> Player:
+def load_policy(
+    path: str | Path, member: int | None = None, env_options: Mapping[str, Any] = MappingProxyType({})
+) -> Player:
     """Loads a trained policy.
 
     Args:
         path: a run folder, ``RUN@member`` for one of several members, or what `shoal export` wrote.
         member: the same as a number; by default the best one by evaluation.
+        env_options: laid over the environment's options of the run, to play another size, say.
 
     Raises:
-        UserError: when there is no such run or member, nothing was saved yet, or files are damaged.
+        UserError: when there is no such run or member, nothing was saved yet, files are damaged, or the
+            network does not fit the options.
     """
     from shoal.baselines.evaluation import learned_policy
     from shoal.baselines.export import export_folder, load_export
@@ -207,8 +221,10 @@ def load_policy(path: str | Path, member: int | None = None) -> Player:
     if export_folder(folder) is not None:
         if member is not None or named is not None:
             raise UserError(f"{folder} is an exported policy, which has no members")
+        if env_options:
+            raise UserError(f"{folder} is an exported policy, which plays its own environment; use its run")
         return load_export(folder)
-    found = read_run(path, member)
+    found = read_run(path, member, env_options)
     name = f"{found.folder}@{found.member}" if found.members > 1 else str(found.folder)
     opponents = training_opponents(found.config, found.env, found.learners)
     return Player(
@@ -230,19 +246,26 @@ def _run_config(folder: Path) -> Any:
     return from_dict(read_yaml(folder))
 
 
-def _run_env(folder: Path) -> Environment[Any, Any]:
-    """Makes the environment that a run, or an exported policy, was trained in."""
+def _run_env(folder: Path, env_options: Mapping[str, Any]) -> Environment[Any, Any]:
+    """Makes the environment that a run, or an exported policy, was trained in, with other options."""
     from shoal.baselines.build import make_env
     from shoal.baselines.export import export_env, export_folder
 
     exported = export_folder(folder)
     if exported is not None:
+        if env_options:
+            raise UserError(f"{folder} is an exported policy, which has its own environment; use its run")
         return export_env(exported)
-    return make_env(_run_config(folder))
+    config = _run_config(folder)
+    return make_env(dataclasses.replace(config, env_options={**config.env_options, **env_options}))
 
 
-def find_player(target: str, policy: str | None) -> Player:
+def find_player(
+    target: str, policy: str | None, env_options: Mapping[str, Any] = MappingProxyType({})
+) -> Player:
     """Returns who plays, as the command line says it: a run folder, or an environment id and a policy's name.
+
+    ``env_options`` are laid over those of the run, or of the environment.
 
     Raises:
         UserError: when neither is there.
@@ -252,8 +275,8 @@ def find_player(target: str, policy: str | None) -> Player:
     folder, _ = split_member(target)
     if folder.exists():
         if policy is None:
-            return load_policy(target)
-        env = _run_env(folder)
+            return load_policy(target, env_options=env_options)
+        env = _run_env(folder, env_options)
     elif policy is None:
         try:
             id = resolve(target)
@@ -263,9 +286,13 @@ def find_player(target: str, policy: str | None) -> Player:
             ) from None
         raise UserError(f"who plays {id}? add --policy random, idle, scripted or another of its policies")
     else:
-        env = make(target)
+        env = make(target, **env_options)
     chosen = resolve_policy(env, policy)
     return Player(env, policy, lambda _: chosen, folder=folder if folder.is_dir() else None)
+
+
+def _words(options: Mapping[str, Any]) -> str:
+    return " ".join(f"env.{name}={value}" for name, value in options.items())
 
 
 def split_member(run: str | Path) -> tuple[Path, int | None]:

@@ -43,3 +43,10 @@ def gae(
 
     _, advantage = jax.lax.scan(backwards, jnp.zeros_like(last_value), (delta, decay), reverse=True)
     return advantage, advantage + value
+
+
+def team_reward(reduction: str, reward: Float[Array, "*batch agents"]) -> Float[Array, "*batch"]:
+    """Returns what a team is paid, as `Metadata.team_reward` says: ``shared``, ``sum`` or ``mean``."""
+    if reduction == "shared":
+        return reward[..., 0]
+    return jnp.sum(reward, axis=-1) if reduction == "sum" else jnp.mean(reward, axis=-1)

@@ -16,6 +16,11 @@ def clipped_adam(max_grad_norm: Float[Array, ""] | float, eps: float) -> optax.G
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=eps))
 
 
+def clipped_radam(max_grad_norm: Float[Array, ""] | float) -> optax.GradientTransformation:
+    """Returns rectified Adam (Liu et al. 2020, arXiv 1908.03265) after clipping, as `clipped_adam`."""
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_radam())
+
+
 def descend(params: PyTree, direction: PyTree, learning_rate: Float[Array, ""]) -> PyTree:
     """Steps against a transformed gradient."""
     return jax.tree.map(lambda p, d: p - learning_rate * d, params, direction)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from shoal.algorithms.blocks.learner import Group
@@ -50,6 +51,25 @@ class Sharing:
     def init(self, make: Callable[[Array], PyTree], key: Array) -> PyTree:
         """Draws the parameters, each set with a key of its own."""
         return make(key) if self.owner is None else jax.vmap(make)(jax.random.split(key, self.count))
+
+    def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns ``function`` of one set (parameters, gradients, ...) as one of all sets, each apart."""
+        return function if self.owner is None else jax.vmap(function)
+
+    def own_means(self, grads: PyTree) -> PyTree:
+        """Turns gradients of a mean over all agents into those of the means over each set's own agents."""
+        if self.owner is None:
+            return grads
+        factors = np.float32(len(self.owner)) / np.bincount(self.owner).astype(np.float32)
+        return jax.tree.map(lambda g: g * factors.reshape(-1, *(1,) * (g.ndim - 1)), grads)
+
+    def normalised(self, normalise: Callable[[Array, Array], Array], x: Array, weight: Array) -> Array:
+        """Applies ``normalise(x, weight)`` [..., G] to the agents of each set apart."""
+        if self.owner is None:
+            return normalise(x, weight)
+        own = jnp.asarray(self.owner) == jnp.arange(self.count)[:, None]  # [sets, G]
+        parts = jax.vmap(lambda mine: jnp.where(mine, normalise(x, jnp.where(mine, weight, 0.0)), 0.0))(own)
+        return jnp.sum(parts, axis=0)
 
     def apply(
         self, network: Callable[..., tuple[PyTree, PyTree]], params: PyTree, carry: PyTree, *inputs: PyTree

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Optional
 
 import typer
@@ -11,7 +13,8 @@ def evaluate(
     targets: Annotated[
         list[str],
         typer.Argument(
-            help="Run folder (RUN@member for one of several), exported policy, or environment id.",
+            help="Run folder (RUN@member for one of several), exported policy, or environment id; then "
+            "env.KEY=VALUE to play with other options, VALUE,VALUE,... for one row each.",
             metavar="TARGET",
         ),
     ],
@@ -49,15 +52,29 @@ def evaluate(
     Example: shoal evaluate combat/smax-3m --policy random --json
 
     Example: shoal evaluate runs/a runs/b policies/c --cross
+
+    Example: shoal evaluate runs/set env.allies=3m,5m,20m env.enemies=3m,5m,20m
     """
     from shoal.baselines import devices
     from shoal.baselines.output import number, print_json, print_table
+    from shoal.envs.core import UserError
 
     devices.start()
+    targets, settings = split_settings(targets)
+    if settings and cross:
+        raise UserError("--cross plays runs as they were trained; it takes no env.KEY=VALUE")
+    if len(settings) > 1:
+        target = _only(targets, split)
+        reports = [
+            evaluation_report(target, policy, episodes, num_envs, greedy, seed, options)
+            for options in settings
+        ]
+        return print_json({"rows": reports}) if json else _print_settings(reports)
     if cross:
         report = cross_report(targets, policy, split, episodes, num_envs, greedy, seed)
         return print_json(report) if json else _print_matrices(report)
-    report = evaluation_report(_only(targets, split), policy, episodes, num_envs, greedy, seed)
+    options = settings[0] if settings else {}
+    report = evaluation_report(_only(targets, split), policy, episodes, num_envs, greedy, seed, options)
     if json:
         return print_json(report)
     how = "greedy" if greedy else "sampling"
@@ -75,9 +92,65 @@ def _interval(ends: list[float] | None) -> str:
     return "-" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
+def split_settings(words: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Splits targets from ``env.KEY=VALUE[,VALUE...]``; the n-th values of all keys go together.
+
+    Raises:
+        UserError: for other keys, and where lists differ in length.
+    """
+    import re
+
+    from shoal.baselines.config import hashable, overlaid
+    from shoal.envs.core import UserError
+
+    targets = [word for word in words if not re.match(r"[A-Za-z_][\w.]*=", word)]
+    columns: dict[str, list[Any]] = {}
+    for word in words:
+        if word in targets:
+            continue
+        key, _, value = word.partition("=")
+        if not key.startswith("env."):
+            raise UserError(f"{word}: evaluate takes env.KEY=VALUE; its own options look like --episodes 512")
+        values = [value] if re.search(r"[\[({'\"]", value) else value.split(",")
+        columns[key[4:]] = [hashable(overlaid({}, {"value": one})["value"]) for one in values]
+    rows = max((len(values) for values in columns.values()), default=0)
+    for name, values in columns.items():
+        if len(values) not in (1, rows):
+            raise UserError(
+                f"env.{name} has {len(values)} values and another key {rows}; the n-th values go together, "
+                "so give as many, or one for all"
+            )
+    return targets, [
+        {name: values[row % len(values)] for name, values in columns.items()} for row in range(rows)
+    ]
+
+
+def _print_settings(reports: list[dict[str, Any]]) -> None:
+    """Prints one row for every setting: the return, the length and the environment's headline metric."""
+    from shoal.baselines.output import number, print_table
+
+    first = reports[0]
+    names = list(first["metrics"])
+    shown = [names[0], *names[3:4], names[2]]  # return, sum, length, then the environment's, headline first
+    options = list(first["env_options"])
+    rows = []
+    for report in reports:
+        cells = [report["metrics"][name] for name in shown]
+        values = [str(report["env_options"][name]) for name in options]
+        rows.append((*values, *(f"{number(cell['mean'])} [{_interval(cell['ci95'])}]" for cell in cells)))
+    how = "greedy" if first["greedy"] else "sampling"
+    title = (
+        f"{first['env']}: {first['policy']}, {how}, {first['episodes']} episodes each, seed {first['seed']}"
+    )
+    right = tuple(range(len(options), len(options) + len(shown)))
+    print_table(title, (*options, *shown), rows, right=right)
+
+
 def _only(targets: list[str], split: str | None) -> str:
     from shoal.envs.core import UserError
 
+    if not targets:
+        raise UserError("evaluate whom? name a run folder, an exported policy or an environment")
     if len(targets) > 1:
         raise UserError(f"evaluate plays one policy, not {len(targets)}; --cross plays each with each")
     if split is not None:
@@ -141,7 +214,13 @@ def _progress() -> Any:
 
 
 def evaluation_report(
-    target: str, policy: str | None, episodes: int, num_envs: int | None, greedy: bool, seed: int
+    target: str,
+    policy: str | None,
+    episodes: int,
+    num_envs: int | None,
+    greedy: bool,
+    seed: int,
+    env_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Plays and returns what ``--json`` prints; progress goes to standard error."""
     import jax
@@ -150,7 +229,7 @@ def evaluation_report(
     from shoal.baselines.policies import find_player
 
     wanted, rounds = side_by_side(episodes, num_envs)
-    player = find_player(target, policy)
+    player = find_player(target, policy, env_options)
     env = player.env()
     # One episode per environment and call, so that the bar moves.
     evaluator = Evaluator(
@@ -166,6 +245,7 @@ def evaluation_report(
     names = ["episode_return", "episode_return_sum", "episode_length", *(m.name for m in env.metric_specs)]
     return {
         "env": env.id,
+        "env_options": dict(env_options),
         "episodes": rounds * wanted,
         "seed": seed,
         "policy": player.name,

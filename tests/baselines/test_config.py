@@ -35,7 +35,7 @@ REPO = {**PAPER, "clip": 0.05, "entropy_coef": 0.01, "max_grad_norm": 0.25, "epo
         ("algorithm.anneal_learning_rate=2", "must be true or false"),
         ("algorithm=5", "there is no algorithm '5'"),
         ("algorithm.compat=[paper,D9]", "has no flag 'D9'"),
-        ("network=cnn", "there is no network 'cnn'"),
+        ("network=gnn", "there is no network 'gnn'"),
         ("network.core=lstm", "network.core='lstm' is not one of gru, none"),
         ("experiment=dem", "there is no experiment 'dem'; did you mean 'demo'?"),
         ("logger.mode=of", "logger.mode='of' is not one of"),
