@@ -63,7 +63,9 @@ class Replay:
 
     def init(self, example: Sequence) -> PyTree:
         """Returns an empty buffer for sequences like this one."""
-        return self._buffer.init(self._stored(example))
+        empty = self._buffer.init(self._stored(example))
+        # flashbax's counter is weakly typed at first and not later, which would compile a second time.
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), empty)
 
     def add(self, held: PyTree, sequences: Sequence) -> PyTree:
         """Puts in one sequence of every environment, leaves [E, ...]."""

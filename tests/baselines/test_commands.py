@@ -10,7 +10,7 @@ from shoal.baselines import commands
 from shoal.baselines.commands import doctor
 from shoal.envs.core import list_environments
 
-NAMES = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+NAMES = [module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__)]
 
 
 @pytest.mark.parametrize("command", [*sorted({*NAMES} - {"bench"}), "bench env", "bench train"])
