@@ -15,7 +15,7 @@ from jax import Array
 from shoal.algorithms.blocks.distributions import head_size
 from shoal.algorithms.blocks.learner import Metrics, Moment, Setting
 from shoal.algorithms.blocks.networks import ActorCritic, NetworkConfig, entity_actions_of, initial_carry
-from shoal.algorithms.blocks.policies import ActorPolicy
+from shoal.algorithms.blocks.policies import NetworkPolicy, from_distribution
 from shoal.algorithms.blocks.ppo_learner import PPOConfig, PPOLearner, adam_opening, adam_step, grad_norm
 from shoal.envs.core import Policy, PyTree
 
@@ -38,7 +38,7 @@ class IPPO(PPOLearner):
 
     def draw_params(self, key: Array, view: PyTree, state: PyTree) -> PyTree:
         """Returns fresh parameters of every set."""
-        agents = (self.setting.env.num_agents,)
+        agents = (len(self.setting.group.indices),)
         carry, reset = initial_carry(self.network_config, agents), jnp.zeros((1, *agents), bool)
         return self.sharing.init(lambda k: self.network.init(k, carry, view, reset), key)
 
@@ -82,8 +82,8 @@ class IPPO(PPOLearner):
         def actor(params: PyTree, carry: PyTree, view: PyTree, reset: Array) -> tuple[PyTree, Array]:
             return self.sharing.apply(act, params, carry, view, reset)
 
-        size = len(self.setting.group.indices)
-        return ActorPolicy(params, actor, self.initial_carry, self.space, size, self.config.squash)
+        choose = from_distribution(self.space, self.config.squash)
+        return NetworkPolicy(params, actor, self.initial_carry, choose, len(self.setting.group.indices))
 
     def _network(self, params: PyTree, carry: PyTree, view: PyTree, reset: Array) -> tuple[PyTree, PyTree]:
         return cast(Any, self.network.apply(params, carry, view, reset))

@@ -20,7 +20,7 @@ from shoal.algorithms.blocks.encoders import flatten_state
 from shoal.algorithms.blocks.learner import Metrics, Moment, Setting, Trajectory
 from shoal.algorithms.blocks.minibatches import take_rows
 from shoal.algorithms.blocks.networks import Actor, Critic, NetworkConfig, entity_actions_of, memory
-from shoal.algorithms.blocks.policies import ActorPolicy
+from shoal.algorithms.blocks.policies import NetworkPolicy, from_distribution
 from shoal.algorithms.blocks.ppo_learner import PPOConfig, PPOLearner, adam_opening, adam_step, grad_norm
 from shoal.algorithms.blocks.sharing import Sharing
 from shoal.envs.core import Policy, PyTree, UserError
@@ -84,7 +84,7 @@ class MAPPO(PPOLearner):
     def draw_params(self, key: Array, view: PyTree, state: PyTree) -> PyTree:
         """Returns fresh parameters of every actor and of the critic."""
         actor_key, critic_key = jax.random.split(key)
-        agents = (self.setting.env.num_agents,)
+        agents = (len(self.setting.group.indices),)
         carry, reset = memory(self.network_config, agents), jnp.zeros((1, *agents), bool)
         row = flatten_state(state, 1)
         if self.config.agent_id:
@@ -181,8 +181,8 @@ class MAPPO(PPOLearner):
         def carry(batch: tuple[int, ...]) -> PyTree:
             return memory(self.network_config, batch)
 
-        size = len(self.setting.group.indices)
-        return ActorPolicy(params, actor, carry, self.space, size, self.config.squash)
+        choose = from_distribution(self.space, self.config.squash)
+        return NetworkPolicy(params, actor, carry, choose, len(self.setting.group.indices))
 
     # Parts ---------------------------------------------------------------------------------------------
 

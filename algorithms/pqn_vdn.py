@@ -17,7 +17,7 @@ from jax import Array
 
 from shoal.algorithms.blocks import mixers, returns
 from shoal.algorithms.blocks.learner import Metrics, Setting, TrainState, Trajectory, hyper_of
-from shoal.algorithms.blocks.minibatches import check_minibatches, permutations, take_rows
+from shoal.algorithms.blocks.minibatches import shuffles, take_rows
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.optimisers import clipped_radam, descend
 from shoal.algorithms.blocks.ppo import weighted_mean
@@ -107,6 +107,8 @@ class PQNVDN(QAgents):
         samples = self.samples(trajectory)
         shuffle_key, key = jax.random.split(train_state.key)
         optimiser = clipped_radam(hyper["max_grad_norm"])
+        c, setting = self.config, self.setting
+        order = shuffles(shuffle_key, c.epochs, setting.num_envs, c.minibatches, setting.shuffle_groups)
 
         def gradient_step(
             carried: tuple[PyTree, PyTree], index: Array
@@ -123,7 +125,7 @@ class PQNVDN(QAgents):
             return (means | {"params": descend(params["params"], direction, rate)}, opt_state), metrics
 
         (params, opt_state), metrics = jax.lax.scan(
-            gradient_step, (train_state.params, train_state.opt_state), self._order(shuffle_key)
+            gradient_step, (train_state.params, train_state.opt_state), order
         )
         metrics = {name: jnp.mean(values) for name, values in metrics.items()}
         metrics |= {"epsilon": self.epsilon(train_state), "learning_rate": rate}
@@ -133,9 +135,7 @@ class PQNVDN(QAgents):
 
     def samples(self, trajectory: Trajectory) -> dict[str, PyTree]:
         """Returns what minibatches are drawn of, leaves [T, E, ...]; what is seen, one step more."""
-        moment = jax.tree.map(
-            lambda x, last: jnp.concatenate([x, last[None]]), trajectory.moment, trajectory.last
-        )
+        moment = trajectory.moments()
         ended, cut = self.ends(trajectory)
         return {
             "view": self.seen(moment),
@@ -185,16 +185,3 @@ class PQNVDN(QAgents):
             Any, self.network.apply(params, carry, seen, reset, train=True, mutable=["batch_stats"])
         )
         return q, means
-
-    def _order(self, key: Array) -> Array:
-        """Draws which environments each gradient step takes: [epochs x minibatches, blocks, rows]."""
-        envs, minibatches, blocks = (
-            self.setting.num_envs,
-            self.config.minibatches,
-            self.setting.shuffle_groups,
-        )
-        check_minibatches(envs, minibatches, blocks)
-        order = jax.vmap(lambda k: permutations(k, envs, minibatches, blocks))(
-            jax.random.split(key, self.config.epochs)
-        )
-        return order.reshape(-1, *order.shape[2:])

@@ -10,9 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from shoal.algorithms.blocks.learner import Group, Learner, Setting, hyper_of
+from shoal.algorithms.blocks.learner import Group, Learner, Setting, hyper_of, nbytes
 from shoal.algorithms.blocks.minibatches import check_minibatches
 from shoal.algorithms.blocks.opponents import Opponent
 from shoal.algorithms.registry import learner_class
@@ -184,7 +183,7 @@ def memory_bytes(built: Built) -> tuple[int, int]:
     state = jax.eval_shape(lambda k: _open(program, k), keys)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
     _, _, trajectories, _ = jax.eval_shape(lambda s: program.play(s), one)
-    return _size(state), _size(trajectories) * len(built.members)
+    return nbytes(state), nbytes(trajectories) * len(built.members)
 
 
 def replay_bytes(built: Built) -> int:
@@ -195,7 +194,3 @@ def replay_bytes(built: Built) -> int:
 
 def _open(program: Program, keys: Any) -> ProgramState:
     return program.init(keys)
-
-
-def _size(tree: Any) -> int:
-    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -26,7 +26,7 @@ from shoal.baselines.evaluation import learned_policy
 from shoal.baselines.loggers import undefined_as_null
 from shoal.baselines.policies import Player, Trained, read_run
 from shoal.baselines.schema import build, plain
-from shoal.baselines.teams import learning_agents, make_opponents
+from shoal.baselines.teams import acting_shapes, learning_agents, make_opponents
 from shoal.envs.core import Environment, UserError, make
 
 FORMAT, FORMAT_VERSION = "shoal-policy", 1
@@ -165,12 +165,7 @@ def load_export(path: Path) -> Player:
         learners = {name: _learner(env, entry) for name, entry in card["policies"].items()}
         network = build(NetworkConfig, next(iter(card["policies"].values()))["network"], "network.")
         opponents = make_opponents(card["opponent"], env, learners, network)
-        shapes = {
-            name: jax.eval_shape(
-                lambda key, learner=learner: learner.acting(learner.init(key).params), jax.random.key(0)
-            )
-            for name, (_, learner) in learners.items()
-        }
+        shapes = {name: acting_shapes(learner) for name, (_, learner) in learners.items()}
         params = jax.tree.map(jnp.asarray, unflatten(shapes, flat))
     except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{folder} does not fit this version of Shoal: {error}") from error

@@ -68,19 +68,17 @@ def from_first(text: str) -> str:
 
 
 def gathered(tree: PyTree) -> PyTree:
-    """Returns the tree with whole copies on this process of arrays that lie on several; all must ask."""
+    """Returns a tree of arrays on one mesh with a whole copy of each on every process; all must ask."""
     if jax.process_count() == 1:
         return tree
     from jax.sharding import NamedSharding, PartitionSpec
 
-    def whole(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
-            return leaf
-        assert isinstance(leaf.sharding, NamedSharding)
-        everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())
-        return jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+    mesh = next(leaf.sharding.mesh for leaf in jax.tree.leaves(tree))
+    return jax.jit(_same, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
 
-    return jax.tree.map(whole, tree)
+
+def _same(tree: PyTree) -> PyTree:
+    return tree
 
 
 def placed(tree: PyTree, shardings: PyTree) -> PyTree:

@@ -155,6 +155,7 @@ def read_run(
     # Imported here: scripted and exported policies need none of it.
     from shoal.baselines.build import make_env, make_learners, members_of
     from shoal.baselines.checkpoints import read_best, unflatten
+    from shoal.baselines.teams import acting_shapes
 
     folder, named = split_member(run)
     member = named if member is None else member
@@ -167,12 +168,7 @@ def read_run(
     number = int(note.get("member", 0)) if member is None else member
     if not 0 <= number < len(members):
         raise UserError(f"{folder} has no member {number}; it has {len(members)}, counted from 0")
-    shapes = {
-        name: jax.eval_shape(
-            lambda key, learner=learner: learner.acting(learner.init(key).params), jax.random.key(0)
-        )
-        for name, (_, learner) in learners.items()
-    }
+    shapes = {name: acting_shapes(learner) for name, (_, learner) in learners.items()}
     stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(members), *x.shape), x.dtype), shapes)
     try:
         params = unflatten(stacked, flat)

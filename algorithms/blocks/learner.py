@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 
@@ -74,6 +75,10 @@ class Trajectory:
     carry: PyTree  # memory before the first step, [E, G, ...]
     last_carry: PyTree  # memory before `last`
 
+    def moments(self) -> Moment:
+        """Returns all that was known, the closing moment included: leaves [T+1, E, ...]."""
+        return jax.tree.map(lambda x, last: jnp.concatenate([x, last[None]]), self.moment, self.last)
+
 
 @struct.dataclass
 class TrainState:
@@ -136,6 +141,11 @@ def agreed(condition: Array) -> Array:
         return jax.lax.pmin(condition.astype(jnp.int32), MEMBER_AXIS).astype(bool)
     except NameError:
         return condition
+
+
+def nbytes(tree: PyTree) -> int:
+    """Returns how many bytes arrays, or shapes of arrays, take."""
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def hyper_of(config: Any) -> dict[str, Array]:

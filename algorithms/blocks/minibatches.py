@@ -40,6 +40,21 @@ def permutations(
     return jnp.moveaxis(order.reshape(shuffle_groups, minibatches, size // minibatches), 1, 0)
 
 
+def shuffles(
+    key: Key[Array, ""], epochs: int, rows: int, minibatches: int, shuffle_groups: int
+) -> Int[Array, "steps groups rows"]:
+    """Draws which sequences each gradient step takes, over ``epochs`` passes of ``minibatches`` steps.
+
+    Raises:
+        UserError: when sequences do not divide evenly.
+    """
+    check_minibatches(rows, minibatches, shuffle_groups)
+    order = jax.vmap(lambda k: permutations(k, rows, minibatches, shuffle_groups))(
+        jax.random.split(key, epochs)
+    )
+    return order.reshape(-1, *order.shape[2:])
+
+
 def take_rows(batch: PyTree, index: Int[Array, "groups rows"], axis: int = 1) -> PyTree:
     """Selects sequences of one minibatch: every leaf's ``axis`` (all rows) is indexed block by block."""
     groups = index.shape[0]

@@ -11,19 +11,19 @@ from jax import Array
 from shoal.algorithms.blocks.distributions import ActionDistribution
 from shoal.envs.core import Key, Observation, PyTree, Space
 
-ActorApply = Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, Array]]
+Apply = Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, Array]]
+Choose = Callable[[Key, Array, PyTree, bool], Array]
 
 
 @dataclass(frozen=True)
-class ActorPolicy:
-    """A stochastic actor; see `shoal.envs.core.Policy` for the contract."""
+class NetworkPolicy:
+    """A network whose outputs choose the actions; see `shoal.envs.core.Policy` for the contract."""
 
     params: PyTree
-    actor: ActorApply  # (params, carry, view [T, *B, ...], reset [T, *B]) -> carry, head [T, *B, outputs]
+    network: Apply  # (params, carry, view [T, *B, G, ...], reset [T, *B, G]) -> carry, head [T, *B, G, N]
     carry: Callable[[tuple[int, ...]], PyTree]  # leading shape -> fresh memory
-    space: Space
+    choose: Choose  # (key, head [*B, G, N], action mask, greedy) -> actions [*B, G, ...]
     group_size: int
-    squash: bool = False
     needs_state: bool = False
 
     def initial_carry(self, batch: tuple[int, ...] = ()) -> PyTree:
@@ -42,6 +42,15 @@ class ActorPolicy:
         """Chooses actions [*B, G, ...]; memory is zeroed where ``first`` or not alive."""
         reset = ~observation.alive if first is None else first | ~observation.alive
         view = jax.tree.map(lambda leaf: leaf[None], observation.view)
-        carry, head = self.actor(self.params, carry, view, reset[None])
-        distribution = ActionDistribution.from_head(self.space, head[0], observation.action_mask, self.squash)
-        return carry, distribution.mode() if greedy else distribution.sample_and_log_prob(key)[0]
+        carry, head = self.network(self.params, carry, view, reset[None])
+        return carry, self.choose(key, head[0], observation.action_mask, greedy)
+
+
+def from_distribution(space: Space, squash: bool) -> Choose:
+    """Returns what reads a head as a distribution: its mode where greedy, else a draw."""
+
+    def choose(key: Key, head: Array, mask: PyTree, greedy: bool) -> Array:
+        distribution = ActionDistribution.from_head(space, head, mask, squash)
+        return distribution.mode() if greedy else distribution.sample_and_log_prob(key)[0]
+
+    return choose

@@ -18,7 +18,7 @@ from jax import Array
 
 from shoal.algorithms.blocks import ppo
 from shoal.algorithms.blocks.advantages import gae, team_reward
-from shoal.algorithms.blocks.compat import expand_flags
+from shoal.algorithms.blocks.base import BaseLearner, LearnerConfig
 from shoal.algorithms.blocks.distributions import ActionDistribution
 from shoal.algorithms.blocks.learner import (
     Metrics,
@@ -28,18 +28,18 @@ from shoal.algorithms.blocks.learner import (
     Trajectory,
     hyper_of,
 )
-from shoal.algorithms.blocks.minibatches import check_minibatches, permutations, take_rows
+from shoal.algorithms.blocks.minibatches import shuffles, take_rows
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.optimisers import clipped_adam, descend, linear_anneal
 from shoal.algorithms.blocks.sharing import Sharing
-from shoal.envs.core import Policy, PyTree, UserError
+from shoal.envs.core import Policy, PyTree
 
 ADAM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class PPOConfig:
-    """Hyperparameters of every variant; floats can be swept in one compiled program."""
+class PPOConfig(LearnerConfig):
+    """Hyperparameters of every variant."""
 
     known_flags: ClassVar[tuple[str, ...]] = ("D1",)
     paper_flags: ClassVar[tuple[str, ...]] = ("D1",)
@@ -58,34 +58,20 @@ class PPOConfig:
     normalise_advantage: bool = True
     learn_from_dead: bool = True  # dead agents' samples (no-op only) stay in the losses, as published
     squash: bool = False  # real-valued actions: tanh-squash the Gaussian into the box
-    compat: tuple[str, ...] = ()  # defects of the original to restore, or paper for those of its tables
 
     def __post_init__(self) -> None:
         """Refuses values that cannot train."""
-        for name in ("rollout_length", "epochs", "minibatches"):
-            if getattr(self, name) < 1:
-                raise UserError(f"algorithm.{name}={getattr(self, name)} must be at least 1")
-        for name, low, high in (("gamma", 0.0, 1.0), ("gae_lambda", 0.0, 1.0)):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(
-                    f"algorithm.{name}={getattr(self, name)} must be between {low:g} and {high:g}"
-                )
-        for name in ("learning_rate", "clip", "max_grad_norm"):
-            if not getattr(self, name) > 0.0:
-                raise UserError(f"algorithm.{name}={getattr(self, name)} must be above 0")
+        self.check_least(rollout_length=1, epochs=1, minibatches=1)
+        self.check_between("gamma", "gae_lambda")
+        self.check_above("learning_rate", "clip", "max_grad_norm")
         _ = self.flags
-
-    @property
-    def flags(self) -> frozenset[str]:
-        """The named defects that are restored."""
-        return expand_flags(self.compat, known=self.known_flags, paper=self.paper_flags)
 
     def batching(self, num_envs: int, group_size: int) -> tuple[int, int]:
         """Returns how many sequences are shuffled, and into how many minibatches."""
         return num_envs * group_size, self.minibatches
 
 
-class PPOLearner(abc.ABC):
+class PPOLearner(BaseLearner, abc.ABC):
     """The common part; see `shoal.algorithms.blocks.learner.Learner` for the contract."""
 
     needs_state: bool
@@ -94,12 +80,8 @@ class PPOLearner(abc.ABC):
 
     def __init__(self, config: Any, network: NetworkConfig, setting: Setting) -> None:
         """Fixes everything static."""
-        self.config = config
-        self.network_config = network
-        self.setting = setting
+        super().__init__(config, network, setting)
         self.space = setting.env.action_space
-        self.flags = config.flags
-        self.sharing = Sharing.of(setting.sharing, setting.env, setting.group)
 
     @property
     def whole_environments(self) -> bool:
@@ -115,7 +97,7 @@ class PPOLearner(abc.ABC):
 
     @abc.abstractmethod
     def draw_params(self, key: Array, view: PyTree, state: PyTree) -> PyTree:
-        """Returns fresh parameters, shaped by one view [1, A, ...] and one state [1, ...] (zeros)."""
+        """Returns fresh parameters, shaped by one view [1, G, ...] and one state [1, ...] (zeros)."""
 
     @abc.abstractmethod
     def open_optimiser(self, params: PyTree, max_grad_norm: Array) -> PyTree:
@@ -178,14 +160,8 @@ class PPOLearner(abc.ABC):
         """Returns fresh parameters, shaped by one imagined observation of the group."""
         hyper = hyper_of(self.config) if hyper is None else hyper
         params_key, key = jax.random.split(key)
-        env = self.setting.env
-
-        def imagine(key: Array) -> tuple[PyTree, PyTree]:
-            state, timestep = env.reset(key)
-            return timestep.observation.view, env.global_state(state) if self.needs_state else ()
-
-        shapes = jax.eval_shape(imagine, key)
-        view, state = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), shapes)
+        observation, state = self.imagine(self.needs_state)
+        view, state = jax.tree.map(lambda leaf: leaf[None], (observation.view, state))
         params = self.draw_params(params_key, view, state)
         opt_state = self.open_optimiser(params, hyper["max_grad_norm"])
         return TrainState(params, opt_state, hyper, jnp.zeros((), jnp.int32), key, self.open_extra(state))
@@ -208,7 +184,8 @@ class PPOLearner(abc.ABC):
         hyper = train_state.hyper
         samples, carry = self._samples(train_state, trajectory)
         shuffle_key, key = jax.random.split(train_state.key)
-        order = self._order(shuffle_key)
+        c, blocks = self.config, self.setting.shuffle_groups
+        order = shuffles(shuffle_key, c.epochs, self.rows, c.minibatches, blocks)
         rates = self.learning_rates(hyper)
         if self.config.anneal_learning_rate:
             total = self.setting.total_updates
@@ -243,11 +220,6 @@ class PPOLearner(abc.ABC):
         mask = moment.observation.action_mask
         return carry, ActionDistribution.from_head(self.space, head, mask, self.config.squash), value
 
-    def agents_reset(self, moment: Moment) -> Array:
-        """Returns where an agent's memory is zeroed."""
-        # D1 restores the original's memory, which only a dead agent's own done clears.
-        return moment.done_before if "D1" in self.flags else moment.first | ~moment.observation.alive
-
     def _samples(self, train_state: TrainState, trajectory: Trajectory) -> tuple[dict[str, Any], PyTree]:
         """Returns everything that minibatches are drawn of, leaves [T, rows, ...], and memory [rows, ...]."""
         advantage, target = self._advantages(train_state, trajectory)
@@ -270,15 +242,6 @@ class PPOLearner(abc.ABC):
         samples = jax.tree.map(lambda x: x.reshape(x.shape[0], self.rows, *x.shape[3:]), samples)
         samples["moment"] = dataclasses.replace(samples["moment"], state=state)
         return samples, jax.tree.map(lambda x: x.reshape(self.rows, *x.shape[2:]), trajectory.carry)
-
-    def _order(self, key: Array) -> Array:
-        """Draws which sequences each gradient step takes: [epochs x minibatches, blocks, rows]."""
-        minibatches, blocks = self.config.minibatches, self.setting.shuffle_groups
-        check_minibatches(self.rows, minibatches, blocks)
-        order = jax.vmap(lambda k: permutations(k, self.rows, minibatches, blocks))(
-            jax.random.split(key, self.config.epochs)
-        )
-        return order.reshape(-1, *order.shape[2:])
 
     def _advantages(self, train_state: TrainState, trajectory: Trajectory) -> tuple[Array, Array]:
         """Returns advantages and value targets, in the shape of the values, with every end told apart."""

@@ -7,7 +7,6 @@ itself). Shape letters as in `learner`: ``T`` steps, ``E`` environments, ``G`` a
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -16,21 +15,19 @@ import jax.numpy as jnp
 from jax import Array
 
 from shoal.algorithms.blocks.advantages import team_reward
-from shoal.algorithms.blocks.compat import expand_flags
+from shoal.algorithms.blocks.base import BaseLearner, LearnerConfig
 from shoal.algorithms.blocks.learner import Moment, Setting, TrainState, Trajectory
 from shoal.algorithms.blocks.networks import NetworkConfig, entity_actions_of, memory
 from shoal.algorithms.blocks.optimisers import linear_anneal
+from shoal.algorithms.blocks.policies import NetworkPolicy
 from shoal.algorithms.blocks.q_networks import QNetwork, legal, with_agent_id
 from shoal.algorithms.blocks.schedules import linear
-from shoal.algorithms.blocks.sharing import Sharing
-from shoal.envs.core import Discrete, Key, Observation, Policy, PyTree, UserError
-
-Values = Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, Array]]
+from shoal.envs.core import Discrete, Key, Policy, PyTree, UserError
 
 
 @dataclass(frozen=True)
-class QConfig:
-    """Hyperparameters of every learner of action values; floats can be swept in one compiled program."""
+class QConfig(LearnerConfig):
+    """Hyperparameters of every learner of action values."""
 
     known_flags: ClassVar[tuple[str, ...]] = ("D1", "D3")
     paper_flags: ClassVar[tuple[str, ...]] = ("D1", "D3")
@@ -45,36 +42,16 @@ class QConfig:
     max_grad_norm: float = 10.0
     rollout_length: int = 64
     agent_id: bool = True  # agents are told their place in the group
-    compat: tuple[str, ...] = ()  # defects of the original to restore, or paper for those of its tables
 
     def __post_init__(self) -> None:
         """Refuses values that cannot train."""
         self.check_least(rollout_length=1)
         self.check_between("gamma", "epsilon_start", "epsilon_finish", "epsilon_decay")
-        for name in ("learning_rate", "max_grad_norm", "reward_scale"):
-            if not getattr(self, name) > 0.0:
-                raise UserError(f"algorithm.{name}={getattr(self, name)} must be above 0")
+        self.check_above("learning_rate", "max_grad_norm", "reward_scale")
         _ = self.flags
 
-    def check_least(self, **least: int) -> None:
-        """Refuses numbers below these."""
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise UserError(f"algorithm.{name}={getattr(self, name)} must be at least {low}")
 
-    def check_between(self, *names: str) -> None:
-        """Refuses what is no share."""
-        for name in names:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"algorithm.{name}={getattr(self, name)} must be between 0 and 1")
-
-    @property
-    def flags(self) -> frozenset[str]:
-        """The named defects that are restored."""
-        return expand_flags(self.compat, known=self.known_flags, paper=self.paper_flags)
-
-
-class QAgents(abc.ABC):
+class QAgents(BaseLearner, abc.ABC):
     """The common part; see `shoal.algorithms.blocks.learner.Learner` for the contract."""
 
     team_values = True  # whether targets are the team's [T, E] instead of each agent's own [T, E, G]
@@ -91,11 +68,7 @@ class QAgents(abc.ABC):
                 f"{setting.env.id} has actions {space}, but action values need Discrete ones; "
                 "ippo and mappo learn any"
             )
-        self.config = config
-        self.network_config = network
-        self.setting = setting
-        self.flags = config.flags
-        self.sharing = Sharing.of(setting.sharing, setting.env, setting.group)
+        super().__init__(config, network, setting)
         self.network = self.make_network(space.n, entity_actions_of(network, setting.env))
 
     def make_network(self, actions: int, entity_actions: tuple[int, ...] | None) -> QNetwork:
@@ -128,8 +101,15 @@ class QAgents(abc.ABC):
 
     def policy(self, params: PyTree) -> Policy:
         """Returns the agents as a policy; not greedy, it explores as at the end of training."""
+        exploring = self.config.epsilon_finish
+
+        def choose(key: Key, q: Array, mask: Array, greedy: bool) -> Array:
+            if greedy:
+                return best_action(q, mask)
+            return epsilon_greedy(key, q, mask, jnp.float32(exploring))
+
         size = len(self.setting.group.indices)
-        return QPolicy(params, self.q_values, self.initial_carry, size, self.config.epsilon_finish)
+        return NetworkPolicy(params, self.q_values, self.initial_carry, choose, size)
 
     @abc.abstractmethod
     def acting(self, params: PyTree) -> PyTree:
@@ -151,11 +131,6 @@ class QAgents(abc.ABC):
         return linear_anneal(rate, train_state.updates, self.setting.total_updates)
 
     # Reading moments and trajectories ------------------------------------------------------------------
-
-    def agents_reset(self, moment: Moment) -> Array:
-        """Returns where an agent's memory is zeroed."""
-        # D1 restores the original's memory, which only a dead agent's own done clears.
-        return moment.done_before if "D1" in self.flags else moment.first | ~moment.observation.alive
 
     def seen(self, moment: Moment) -> PyTree:
         """Returns the agents' views."""
@@ -190,18 +165,6 @@ class QAgents(abc.ABC):
             return trajectory.reward
         return team_reward(self.setting.env.team_reward, trajectory.reward)
 
-    def imagine(self, needs_state: bool) -> tuple[Observation, PyTree]:
-        """Returns zeros like the group's first observation [G, ...] and the global state."""
-        env = self.setting.env
-
-        def look(key: Array) -> tuple[Observation, PyTree]:
-            state, timestep = env.reset(key)
-            seen = self.setting.group.rows(timestep.observation, env.num_agents, axis=0)
-            return seen, env.global_state(state) if needs_state else ()
-
-        shapes = jax.eval_shape(look, jax.random.key(0))
-        return cast(Any, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
-
     def draw_agents(self, key: Array, view: PyTree) -> PyTree:
         """Returns fresh parameters of every set, shaped by a view [G, ...]."""
         agents = len(self.setting.group.indices)
@@ -211,39 +174,6 @@ class QAgents(abc.ABC):
 
     def _values(self, params: PyTree, carry: PyTree, view: PyTree, reset: Array) -> tuple[PyTree, PyTree]:
         return cast(Any, self.network.apply(params, carry, view, reset))
-
-
-@dataclass(frozen=True)
-class QPolicy:
-    """Plays by action values; see `shoal.envs.core.Policy` for the contract."""
-
-    params: PyTree
-    values: Values  # (params, carry, view [T, *B, G, ...], reset [T, *B, G]) -> carry, q [T, *B, G, N]
-    carry: Callable[[tuple[int, ...]], PyTree]  # leading shape -> fresh memory
-    group_size: int
-    epsilon: float  # chance of a random action where not greedy
-    needs_state: bool = False
-
-    def initial_carry(self, batch: tuple[int, ...] = ()) -> PyTree:
-        """Returns fresh memory for ``batch`` copies of the group."""
-        return self.carry((*batch, self.group_size))
-
-    def act(
-        self,
-        key: Key,
-        carry: PyTree,
-        observation: Observation,
-        state: PyTree = None,
-        greedy: bool = True,
-        first: Array | None = None,
-    ) -> tuple[PyTree, Array]:
-        """Chooses actions [*B, G]; memory is zeroed where ``first`` or not alive."""
-        reset = ~observation.alive if first is None else first | ~observation.alive
-        view = jax.tree.map(lambda x: x[None], observation.view)
-        carry, q = self.values(self.params, carry, view, reset[None])
-        if greedy:
-            return carry, best_action(q[0], observation.action_mask)
-        return carry, epsilon_greedy(key, q[0], observation.action_mask, jnp.float32(self.epsilon))
 
 
 def best_action(q: Array, mask: Array) -> Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from shoal.algorithms.blocks import replay, returns
+from shoal.algorithms.blocks import returns
 from shoal.algorithms.blocks.encoders import flatten_state
 from shoal.algorithms.blocks.learner import (
     Metrics,
@@ -23,6 +23,7 @@ from shoal.algorithms.blocks.learner import (
     Trajectory,
     agreed,
     hyper_of,
+    nbytes,
 )
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.optimisers import clipped_radam, descend
@@ -180,9 +181,7 @@ class QLearner(QAgents):
 
     def sequences(self, trajectory: Trajectory) -> Sequence:
         """Returns a rollout as replay keeps it, leaves [E, T or T+1, ...]."""
-        moment = jax.tree.map(
-            lambda x, last: jnp.concatenate([x, last[None]]), trajectory.moment, trajectory.last
-        )
+        moment = trajectory.moments()
         reset, (ended, cut), valid = self.agents_reset(moment), self.ends(trajectory), trajectory.valid
         if "D2-post" in self.flags:  # the done after a step stood for that before it: memory ends too early
             reset = jnp.concatenate([reset[1:], reset[-1:]])
@@ -234,7 +233,7 @@ class QLearner(QAgents):
     def replay_bytes(self) -> int:
         """Returns what the replay of one member takes; allocates nothing."""
         held = jax.eval_shape(lambda key: self.init(key).extra["replay"], jax.random.key(0))
-        return replay.nbytes(held)
+        return nbytes(held)
 
     def target_of(self, batch: Sequence, next_value: Array, hyper: dict[str, Array]) -> Array:
         """Returns what values are to be, given those of where each step led to."""

@@ -21,7 +21,8 @@ from shoal.algorithms.blocks.initialisers import orthogonal
 
 Gates = dict[str, Array]
 
-# docs/performance.md says how these were measured; "gpu" and "tpu" follow the literature, not measured here.
+# "cpu": forward and backward over 128 steps, batch 160, width 128, one device on two cores: stepwise 155 ms,
+# hoisted 166 ms (2026-11-25). "gpu" and "tpu" follow the literature, not measured here.
 FORMS = {"cpu": "stepwise", "gpu": "hoisted", "tpu": "hoisted"}
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import flashbax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import Array
 
@@ -84,11 +83,6 @@ class Replay:
 
     def _stored(self, sequence: Sequence) -> Sequence:
         return _what_was_seen(sequence, _half) if self.half_precision else sequence
-
-
-def nbytes(tree: PyTree) -> int:
-    """Returns how many bytes arrays, or shapes of arrays, take."""
-    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _half(x: Array) -> Array:

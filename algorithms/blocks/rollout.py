@@ -125,48 +125,59 @@ def rollout(
         }
 
     def step(play: Play, step_key: Array) -> tuple[Play, tuple[PyTree, ...]]:
-        known, carries, actions, notes = moments(play), {}, {}, {}
+        known, carries, actions, notes = moments(play), {}, [], {}
         for number, (name, (_, learner)) in enumerate(learners.items()):
-            carries[name], actions[name], extras = learner.explore(
+            carries[name], action, extras = learner.explore(
                 train_states[name], jax.random.fold_in(step_key, number), play.carries[name], known[name]
             )
-            notes[name] = (known[name], actions[name], extras)
+            actions.append(action)
+            notes[name] = (known[name], action, extras)
         for number, (name, opponent) in enumerate(opponents.items(), len(learners)):
             held = opponent_params[name]
             state = play.vector.env if opponent.needs_state(held) else None
-            carries[name], actions[name] = opponent.act(
+            carries[name], action = opponent.act(
                 held, jax.random.fold_in(step_key, number), play.carries[name], play.timestep, state
             )
-        action = jnp.concatenate(list(actions.values()), axis=1)
-        action = action if len(players) == 1 else jnp.take(action, order, axis=1)
-        vector, timestep, episode = venv.step(play.vector, action, params)
-        happened = (
-            timestep.reward,
-            timestep.terminated,
-            timestep.truncated,
-            timestep.agent_done,
-            timestep.valid,
-        )
+            actions.append(action)
+        joint = actions[0] if len(actions) == 1 else jnp.take(jnp.concatenate(actions, 1), order, axis=1)
+        vector, timestep, episode = venv.step(play.vector, joint, params)
         totals = totals_of(episode, timestep.valid, groups)
+        t = timestep
+        happened = (t.reward, t.terminated, t.truncated, t.agent_done, t.valid)
         return Play(vector, timestep, carries), (notes, happened, totals)
 
     end, (notes, happened, totals) = jax.lax.scan(step, play, jax.random.split(key, length))
     last = moments(end)
-    reward, terminated, truncated, agent_done, valid = happened
     trajectories = {
-        name: Trajectory(
-            moment=notes[name][0],
-            action=notes[name][1],
-            extras=notes[name][2],
-            reward=group.rows(reward, agents, axis=2),
-            terminated=terminated,
-            truncated=truncated,
-            agent_done=group.rows(agent_done, agents, axis=2),
-            valid=valid,
-            last=last[name],
-            carry=play.carries[name],
-            last_carry=end.carries[name],
+        name: _trajectory(
+            group, agents, notes[name], happened, last[name], (play.carries[name], end.carries[name])
         )
         for name, group in groups.items()
     }
     return end, trajectories, jax.tree.map(lambda x: jnp.sum(x, axis=0), totals)
+
+
+def _trajectory(
+    group: Group,
+    agents: int,
+    notes: tuple[Moment, Array, dict[str, Array]],
+    happened: tuple[Array, ...],
+    last: Moment,
+    carries: tuple[PyTree, PyTree],
+) -> Trajectory:
+    """Joins a learner's notes, leaves [T, E, ...], with its rows of what happened."""
+    moment, action, extras = notes
+    reward, terminated, truncated, agent_done, valid = happened
+    return Trajectory(
+        moment=moment,
+        action=action,
+        extras=extras,
+        reward=group.rows(reward, agents, axis=2),
+        terminated=terminated,
+        truncated=truncated,
+        agent_done=group.rows(agent_done, agents, axis=2),
+        valid=valid,
+        last=last,
+        carry=carries[0],
+        last_carry=carries[1],
+    )

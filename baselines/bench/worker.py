@@ -149,7 +149,7 @@ class TrainTask:
     def __init__(self, suite: str, overrides: list[str]) -> None:
         """Composes the configuration."""
         from shoal.baselines import devices
-        from shoal.baselines.config import compose
+        from shoal.baselines.composition import compose
 
         devices.start()
         self.config = compose(overrides)

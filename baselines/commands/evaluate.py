@@ -100,7 +100,8 @@ def split_settings(words: Sequence[str]) -> tuple[list[str], list[dict[str, Any]
     """
     import re
 
-    from shoal.baselines.config import hashable, overlaid
+    from shoal.baselines.composition import overlaid
+    from shoal.baselines.config import hashable
     from shoal.envs.core import UserError
 
     targets = [word for word in words if not re.match(r"[A-Za-z_][\w.]*=", word)]

@@ -38,9 +38,9 @@ def train(
     words = list(overrides or [])
     if multirun:
         raise typer.Exit(_multirun(words))
-    from shoal.baselines import config as configuration
+    from shoal.baselines import composition
 
-    config = configuration.resumed(words) or configuration.compose(words)
+    config = composition.resumed(words) or composition.compose(words)
     raise typer.Exit(run(config))
 
 
@@ -90,7 +90,8 @@ def _multirun(words: Sequence[str]) -> int:
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
-    from shoal.baselines import config as configuration
+    from shoal.baselines import composition
+    from shoal.baselines.config import from_dict
     from shoal.envs.core.errors import UserError
 
     statuses: list[int] = []
@@ -102,17 +103,17 @@ def _multirun(words: Sequence[str]) -> int:
             composed.hydra = OmegaConf.create(
                 {"runtime": {"choices": dict(HydraConfig.get().runtime.choices)}}
             )
-        values = configuration.composed_values(composed)
+        values = composition.composed_values(composed)
         values["output_dir"] = values.get("output_dir") or HydraConfig.get().runtime.output_dir
         try:
-            statuses.append(run(configuration.from_dict(values)))
+            statuses.append(run(from_dict(values)))
         except UserError as error:
             print(f"shoal: {error}", file=sys.stderr)
             statuses.append(2)
         if statuses[-1] in STOPPED.values():
             sys.exit(statuses[-1])
 
-    configuration.register_choices()
-    sys.argv = ["shoal", "-m", *configuration.prepared(words)]
+    composition.register_choices()
+    sys.argv = ["shoal", "-m", *composition.prepared(words)]
     hydra.main(config_path="pkg://shoal.configs", config_name="train", version_base="1.3")(job)()
     return max(statuses, default=0)

@@ -12,6 +12,7 @@ from shoal_recall import Recall
 from shoal.algorithms.blocks import normalisation
 from shoal.algorithms.blocks.advantages import team_reward
 from shoal.algorithms.blocks.learner import Group, Moment, Setting
+from shoal.algorithms.blocks.minibatches import shuffles
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.rollout import open_play, rollout
 from shoal.algorithms.mappo import MAPPO, MAPPOConfig
@@ -81,7 +82,8 @@ def test_first_epoch_starts_on_policy(played):
 def test_minibatches_hold_every_sequence_with_its_own_state(played):
     learner, state, trajectory = played
     samples, carry = learner._samples(state, trajectory)
-    order = learner._order(jax.random.key(3))
+    c, blocks = learner.config, learner.setting.shuffle_groups
+    order = shuffles(jax.random.key(3), c.epochs, learner.rows, c.minibatches, blocks)
     assert order.shape == (4, 2, learner.rows // 4)
     losses, counted = [], 0.0
     for index in order[:2]:  # one epoch

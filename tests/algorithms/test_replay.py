@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from shoal.algorithms.blocks.replay import Replay, Sequence, nbytes
+from shoal.algorithms.blocks.learner import nbytes
+from shoal.algorithms.blocks.replay import Replay, Sequence
 
 T, G = 3, 2
 

@@ -71,7 +71,7 @@ def test_policies_play_each_agent_with_its_own_set(played):
     params = learner.acting(state.params)
     view = jnp.ones((1, 3, 2))
     policy = learner.policy(params)
-    _, head = policy.actor(params, policy.initial_carry((1,)), view[None], jnp.zeros((1, 1, 3), bool))
+    _, head = policy.network(params, policy.initial_carry((1,)), view[None], jnp.zeros((1, 1, 3), bool))
     same = [bool(jnp.allclose(head[0, 0, 0], head[0, 0, i])) for i in (1, 2)]
     assert same == [False, learner.setting.sharing == "by_type"]
 

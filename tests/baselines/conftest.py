@@ -31,7 +31,7 @@ def run_words() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory, run_words: tuple[str, ...]) -> Path:
     """Two members, trained for a moment and evaluated twice; not to be changed."""
-    from shoal.baselines.config import compose
+    from shoal.baselines.composition import compose
     from shoal.baselines.runner import train
 
     folder = tmp_path_factory.mktemp("played") / "run"

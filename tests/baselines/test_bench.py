@@ -15,7 +15,7 @@ from shoal.baselines.bench import train as bench_train
 from shoal.baselines.bench.peers import SCRIPTS, jaxmarl_settings, our_overrides
 from shoal.baselines.bench.subjects import Subject, checksum, has_peer, ours
 from shoal.baselines.bench.worker import PeerTrainTask, Worker
-from shoal.baselines.config import compose
+from shoal.baselines.composition import compose
 from shoal.envs.core import UserError, make
 
 ROW = {

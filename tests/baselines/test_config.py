@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from shoal.baselines import build, config
+from shoal.baselines.composition import compose, config_files, prepared, resumed
 from shoal.envs.core import UserError
 
 WATER = ("env=commons/water", "num_envs=8", "algorithm.rollout_length=8", "total_env_steps=6400")
@@ -54,7 +55,7 @@ REPO = {**PAPER, "clip": 0.05, "entropy_coef": 0.01, "max_grad_norm": 0.25, "epo
 def test_a_mistake_is_one_line_that_helps(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
-        _ = config.resumed(words.split()) or config.compose(words.split())
+        _ = resumed(words.split()) or compose(words.split())
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -71,7 +72,7 @@ def test_a_mistake_is_one_line_that_helps(words, said, tmp_path, monkeypatch):
 )
 def test_what_only_building_finds_out(words, said):
     with pytest.raises(UserError) as error:
-        build.build(config.compose([*WATER, *words.split()]))
+        build.build(compose([*WATER, *words.split()]))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -80,7 +81,7 @@ def test_what_only_building_finds_out(words, said):
     ("preset", "algorithm", "num_envs"), [("smax-ippo-paper", PAPER, 64), ("smax-ippo-repo", REPO, 128)]
 )
 def test_published_presets_are_exact(preset, algorithm, num_envs):
-    made = config.compose([f"experiment={preset}"])
+    made = compose([f"experiment={preset}"])
     assert {name: getattr(made.algorithm, name) for name in algorithm} == algorithm
     assert (made.num_envs, made.total_env_steps) == (num_envs, 10_000_000)
     assert (made.network.hidden_size, made.network.core, made.network.activation) == (128, "gru", "relu")
@@ -89,59 +90,59 @@ def test_published_presets_are_exact(preset, algorithm, num_envs):
 
 
 def test_every_preset_and_choice_composes():
-    for preset in config.config_files("experiment"):
-        config.compose([f"experiment={preset}"])
-    for network in config.config_files("network"):
-        config.compose([f"network={network}"])
-    assert config.compose(["network=mlp"]).network.core == "none"
-    assert config.compose(["logger=wandb"]).logger.wandb
-    assert not config.compose([]).logger.wandb
+    for preset in config_files("experiment"):
+        compose([f"experiment={preset}"])
+    for network in config_files("network"):
+        compose([f"network={network}"])
+    assert compose(["network=mlp"]).network.core == "none"
+    assert compose(["logger=wandb"]).logger.wandb
+    assert not compose([]).logger.wandb
 
 
 def test_overrides_win_over_presets_and_names_need_no_version():
-    made = config.compose(["experiment=smax-ippo-paper", "algorithm.clip=0.3", "env=combat/smax-3m"])
+    made = compose(["experiment=smax-ippo-paper", "algorithm.clip=0.3", "env=combat/smax-3m"])
     assert (made.algorithm.clip, made.env_id) == (0.3, "combat/smax-3m-v1")
-    assert config.compose(["env=combat/smax-3m-v1"]).env_id == "combat/smax-3m-v1"
-    assert config.compose(["total_env_steps=1e6"]).total_env_steps == 1_000_000
+    assert compose(["env=combat/smax-3m-v1"]).env_id == "combat/smax-3m-v1"
+    assert compose(["total_env_steps=1e6"]).total_env_steps == 1_000_000
 
 
 def test_environment_options_reach_the_environment():
-    made = config.compose([*WATER, "env.max_steps=50", "env.regeneration=0.5"])
+    made = compose([*WATER, "env.max_steps=50", "env.regeneration=0.5"])
     env = build.make_env(made)
     assert env.max_steps == 50
     assert float(env.params.regeneration) == 0.5
 
 
 def test_config_yaml_says_everything_and_runs_again(tmp_path):
-    made = config.compose([*WATER, "algorithm.compat=[paper]", "sweep.clip=[1e-5,0.2]", "env.max_steps=50"])
+    made = compose([*WATER, "algorithm.compat=[paper]", "sweep.clip=[1e-5,0.2]", "env.max_steps=50"])
     made = build.build(dataclasses.replace(made, output_dir="elsewhere")).config
     config.write_yaml(made, tmp_path / "config.yaml")
-    again = config.compose([f"config={tmp_path / 'config.yaml'}"])
+    again = compose([f"config={tmp_path / 'config.yaml'}"])
     assert again == dataclasses.replace(made, output_dir=None)
-    other = config.compose([f"config={tmp_path}", "seed=7", "env=commons/water", "algorithm.clip=0.1"])
+    other = compose([f"config={tmp_path}", "seed=7", "env=commons/water", "algorithm.clip=0.1"])
     with pytest.raises(UserError, match="takes no experiment="):
-        config.compose([f"config={tmp_path}", "experiment=demo"])
+        compose([f"config={tmp_path}", "experiment=demo"])
     assert (other.seed, other.algorithm.clip, other.env_options) == (7, 0.1, {"max_steps": 50})
 
 
 def test_intervals_are_resolved_onto_rows():
-    made = build.build(config.compose([*WATER])).config  # 100 updates of 64 steps
+    made = build.build(compose([*WATER])).config  # 100 updates of 64 steps
     assert (made.total_updates, made.log_every, made.eval.every) == (100, 1, 5 * 64)
     assert made.shuffle_groups == 1
-    made = build.build(config.compose([*WATER, "log_every=10", "eval.every=1000"])).config
+    made = build.build(compose([*WATER, "log_every=10", "eval.every=1000"])).config
     assert made.eval.every == 20 * 64  # 15.6 updates, to the nearest row
-    assert build.build(config.compose([*WATER, "eval.every=0"])).config.eval.every == 0
+    assert build.build(compose([*WATER, "eval.every=0"])).config.eval.every == 0
     assert build.build(made).config == made
 
 
 def test_shuffle_groups_follow_the_first_device_count():
-    assert build.build(config.compose([*WATER, "devices=2"])).config.shuffle_groups == 2
-    kept = build.build(config.compose([*WATER, "devices=2", "shuffle_groups=4"]))
+    assert build.build(compose([*WATER, "devices=2"])).config.shuffle_groups == 2
+    kept = build.build(compose([*WATER, "devices=2", "shuffle_groups=4"]))
     assert (kept.config.shuffle_groups, len(kept.devices)) == (4, 2)
 
 
 def test_members_are_all_combinations_with_all_seeds():
-    made = config.compose([*WATER, "seed=3", "num_seeds=2", "sweep.clip=[0.1,0.2]"])
+    made = compose([*WATER, "seed=3", "num_seeds=2", "sweep.clip=[0.1,0.2]"])
     members = build.members_of(made)
     assert [(m.seed, m.swept["clip"]) for m in members] == [(3, 0.1), (4, 0.1), (3, 0.2), (4, 0.2)]
 
@@ -158,17 +159,17 @@ def test_purposes_share_no_keys():
 
 
 def test_a_resume_changes_only_what_it_may(tmp_path):
-    config.write_yaml(build.build(config.compose([*WATER])).config, tmp_path / "config.yaml")
-    more = config.resumed([f"resume={tmp_path}", "total_env_steps=12800", "devices=2", "logger.wandb=true"])
+    config.write_yaml(build.build(compose([*WATER])).config, tmp_path / "config.yaml")
+    more = resumed([f"resume={tmp_path}", "total_env_steps=12800", "devices=2", "logger.wandb=true"])
     assert (more.total_env_steps, more.devices, more.logger.wandb) == (12800, 2, True)
     for word in ("seed=1", "algorithm.clip=0.1", "env=commons/water", "log_every=2", "experiment=demo"):
         with pytest.raises(UserError, match="continues a run as it was"):
-            config.resumed([f"resume={tmp_path}", word])
-    assert config.resumed(["seed=1"]) is None
+            resumed([f"resume={tmp_path}", word])
+    assert resumed(["seed=1"]) is None
 
 
 def test_a_sweep_over_one_value_twice_is_refused():
     for word in ("seed=0,0", "algorithm.clip=0.1,0.2,0.1"):
         with pytest.raises(UserError, match="twice"):
-            config.prepared([word])
-    assert config.prepared(["seed=0,1", "algorithm.compat=[D1,D1]"])[0] == "++seed=0,1"
+            prepared([word])
+    assert prepared(["seed=0,1", "algorithm.compat=[D1,D1]"])[0] == "++seed=0,1"

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from shoal.baselines import loggers
-from shoal.baselines.config import LoggerConfig, compose
+from shoal.baselines.composition import compose
+from shoal.baselines.config import LoggerConfig
 from shoal.baselines.loggers import Display, Guarded, JsonLines, RunInfo, Sink
 from shoal.baselines.loggers.tensorboard import TensorBoardSink
 from shoal.baselines.loggers.wandb_runs import WandbSink

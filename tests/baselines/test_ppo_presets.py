@@ -3,7 +3,7 @@
 import pytest
 
 from shoal.baselines.build import make_env, make_learners
-from shoal.baselines.config import compose
+from shoal.baselines.composition import compose
 
 PUBLISHED = {  # updates, gradient steps, learning rate, clip, entropy, gradient clip
     "smax-ippo-repo": (610, 9_760, 0.004, 0.05, 0.01, 0.25),

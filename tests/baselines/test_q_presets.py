@@ -3,7 +3,7 @@
 import pytest
 
 from shoal.baselines.build import make_env, make_learners
-from shoal.baselines.config import compose
+from shoal.baselines.composition import compose
 
 REPLAYED = {  # updates, first update that learns, gradient steps of one, learning rate, gradient clip, width
     "smax": (4_882, 32, 8, 5e-5, 10.0, 512),

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from shoal_duel import BAIT
 
-from shoal.baselines import build, load_policy, loggers, runner, teams
-from shoal.baselines import config as configuration
+from shoal.baselines import build, composition, load_policy, loggers, runner, teams
 from shoal.baselines.checkpoints import Checkpoints
 from shoal.envs.core import UserError, make, registry
 
@@ -32,7 +31,7 @@ def toy(monkeypatch):
 
 
 def compose(*words):
-    return configuration.compose([*TINY, *words])
+    return composition.compose([*TINY, *words])
 
 
 def train(folder, *words):
@@ -79,7 +78,7 @@ def test_without_a_script_evaluations_are_against_itself():
 def test_teams_of_other_sizes_can_be_played_by_the_same_parameters():
     """Battles of three against two: also the script, which plays all agents, is given one team."""
     for opponent in ("self", "pool", "scripted"):
-        built = build.build(configuration.compose([*BATTLE, "num_envs=4", f"opponent={opponent}"]))
+        built = build.build(composition.compose([*BATTLE, "num_envs=4", f"opponent={opponent}"]))
         assert build.memory_bytes(built)[1] > 0  # traces a rollout
         (playing,) = built.program.opponents.values()
         assert playing.group.indices == (3, 4)
@@ -109,7 +108,7 @@ def test_a_pool_takes_memory_before_it_starts():
 def test_a_mistake_is_one_line(words, said):
     given = [word for word in (*TINY, *words.split()) if not word.startswith("env.") or "smax" not in words]
     with pytest.raises(UserError) as error:
-        build.build(configuration.compose(given))
+        build.build(composition.compose(given))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -176,7 +175,7 @@ def test_a_resume_reaches_the_same_bits_pool_included(pool_run, tmp_path, monkey
     train(tmp_path / "run", "opponent=pool", "num_seeds=2")
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
     monkeypatch.setattr(loggers.Display, "training", shown)
-    runner.train(configuration.resumed([f"resume={tmp_path / 'run'}"]))
+    runner.train(composition.resumed([f"resume={tmp_path / 'run'}"]))
     ours, wanted = (
         Checkpoints(f / "checkpoints").newest(pytest.fail).state for f in (tmp_path / "run", pool_run)
     )

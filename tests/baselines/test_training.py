@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from shoal.baselines import config as configuration
-from shoal.baselines import loggers, runner
+from shoal.baselines import composition, loggers, runner
 from shoal.baselines.checkpoints import Checkpoints, read_best
+from shoal.baselines.config import from_dict, read_yaml
 
 # Small enough that a run is a matter of seconds; two seeds so that the member axis is there.
 TINY = (
@@ -27,12 +27,12 @@ METRICS = ("utilitarian", "equality", "sustainability", "restraint", "cooperator
 
 
 def train(folder, *words):
-    configured = configuration.compose([*TINY, f"output_dir={folder}", *words])
+    configured = composition.compose([*TINY, f"output_dir={folder}", *words])
     return runner.train(configured)
 
 
 def resume(folder, *words):
-    return runner.train(configuration.resumed([f"resume={folder}", *words]))
+    return runner.train(composition.resumed([f"resume={folder}", *words]))
 
 
 def rows_of(folder):
@@ -153,7 +153,7 @@ def test_evaluation_plays_the_parameters_after_the_update(run):
     from shoal.baselines.evaluation import Evaluator, learned_policy
 
     folder, _ = run
-    built = build.build(configuration.from_dict(configuration.read_yaml(folder)))
+    built = build.build(from_dict(read_yaml(folder)))
     state = unflatten(jax.eval_shape(built.init), newest(folder).state)
     evaluator = Evaluator(built.env, learned_policy(built.env, built.learners), 8)
     records = evaluator(built.policy_params(state), built.keys("evaluation"))
@@ -201,7 +201,7 @@ def test_devices_may_change_and_agree_up_to_rounding(tmp_path, monkeypatch):
     train(tmp_path / "changed", *words)
     monkeypatch.undo()
     resume(tmp_path / "changed", "devices=1")
-    assert configuration.read_yaml(tmp_path / "changed")["shuffle_groups"] == 2
+    assert read_yaml(tmp_path / "changed")["shuffle_groups"] == 2
     two, changed = numbers_of(tmp_path / "two"), numbers_of(tmp_path / "changed")
     assert [row["update"] for row in changed] == [4, 8]
     assert changed[0] == two[0]

@@ -8,42 +8,39 @@ episode that of `MPE_simple_reference_v3` in jaxmarl 0.2.0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax import Array
 
-from shoal.envs.common.batching import batch_last
-from shoal.envs.core.environment import Environment, Metadata
+from shoal.envs.core.environment import Metadata
 from shoal.envs.core.spaces import Box
-from shoal.envs.core.types import Key, Observation, Outcome, PyTree, Recording
+from shoal.envs.core.types import Key, Outcome, Recording
 from shoal.envs.particle import common
 from shoal.envs.particle.reference import dynamics, observation, reward, types
 from shoal.envs.particle.reference.types import AGENTS, SYMBOLS, VIEW_SIZE, Level, State
+from shoal.envs.particle.world import World
 
 if TYPE_CHECKING:
     from shoal.envs.scene import Clip
 
 
-class SimpleReference(Environment[State, Level]):
+def _rules(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
+    """Plays one step and settles it; batches lie in trailing axes."""
+    state = dynamics.step(options, state, action)
+    return state, reward.outcome(options, state)
+
+
+class SimpleReference(World[State, Level]):
     """Two agents move and speak; each sees where the other should go, and hears where to go itself."""
 
     Options = types.Options
     Params = types.Params
     options: types.Options
     params: types.Params
-
-    def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
-        """Checks options and numbers.
-
-        Raises:
-            UserError: for one out of its range.
-        """
-        super().__init__(id, options, params)
-        self._dynamics = batch_last(partial(_dynamics, self.options))
-        self._observe = batch_last(partial(observation.observe, self.options))
-        self._global_state = batch_last(observation.global_state)
+    rules = staticmethod(_rules)
+    sight = staticmethod(observation.observe)
+    whole = staticmethod(observation.global_state)
 
     def make_metadata(self) -> Metadata:
         """Returns two like agents on one team."""
@@ -74,22 +71,6 @@ class SimpleReference(Environment[State, Level]):
         """Returns everything at rest and nothing said."""
         return dynamics.initial_state(level)
 
-    def draws(self, key: Key, state: State) -> PyTree:
-        """Returns nothing: a step consumes no randomness."""
-        return ()
-
-    def dynamics(self, state: State, action: Array, draws: PyTree) -> tuple[State, Outcome]:
-        """Speaks and moves; what is no action stays and says 0."""
-        return self._dynamics(state, action)
-
-    def observe(self, state: State) -> Observation:
-        """Returns [2, 21]; see the docs page for the columns."""
-        return self._observe(state)
-
-    def global_state(self, state: State) -> Array:
-        """Returns [42]: both views in a row."""
-        return self._global_state(state)
-
     def scene(self, recording: Recording) -> Clip:
         """Draws landmarks, both agents and what they say, one picture per state."""
         from shoal.envs.particle.reference.scene import clip
@@ -101,9 +82,3 @@ class SimpleReference(Environment[State, Level]):
         from shoal.envs.particle.reference.bots import NameAndWalk
 
         return {"scripted": lambda: NameAndWalk(self)}
-
-
-def _dynamics(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
-    """Plays one step and settles it; batches lie in trailing axes."""
-    state = dynamics.step(options, state, action)
-    return state, reward.outcome(options, state)

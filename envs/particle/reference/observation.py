@@ -37,7 +37,7 @@ def observe(options: Options, state: State) -> Observation:
     )
 
 
-def global_state(state: State) -> Float[Array, "features *batch"]:
+def global_state(options: Options, state: State) -> Float[Array, "features *batch"]:
     """Returns both views in a row."""
     view = views(state)
     return view.reshape(-1, *view.shape[2:])

@@ -7,17 +7,15 @@ arXiv 1706.02275; the rules are those of `simple_speaker_listener_v4` in the pac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from shoal.envs.common.batching import batch_last
-from shoal.envs.core.environment import Environment, Metadata
+from shoal.envs.core.environment import Metadata
 from shoal.envs.core.spaces import Box, Discrete
-from shoal.envs.core.types import Key, Observation, Outcome, PyTree, Recording
+from shoal.envs.core.types import Key, Outcome, Recording
 from shoal.envs.particle import common
 from shoal.envs.particle.speaker_listener import dynamics, observation, reward, types
 from shoal.envs.particle.speaker_listener.types import (
@@ -30,26 +28,25 @@ from shoal.envs.particle.speaker_listener.types import (
     Level,
     State,
 )
+from shoal.envs.particle.world import World
 
 
-class SimpleSpeakerListener(Environment[State, Level]):
+def _rules(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
+    """Plays one step and settles it; batches lie in trailing axes."""
+    state = dynamics.step(state, action)
+    return state, reward.outcome(options, state)
+
+
+class SimpleSpeakerListener(World[State, Level]):
     """One agent sees which landmark is the goal and can only speak; the other can only listen and move."""
 
     Options = types.Options
     Params = types.Params
     options: types.Options
     params: types.Params
-
-    def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
-        """Checks options and numbers.
-
-        Raises:
-            UserError: for one out of its range.
-        """
-        super().__init__(id, options, params)
-        self._dynamics = batch_last(partial(_dynamics, self.options))
-        self._observe = batch_last(observation.observe)
-        self._global_state = batch_last(observation.full_view)
+    rules = staticmethod(_rules)
+    sight = staticmethod(observation.observe)
+    whole = staticmethod(observation.global_state)
 
     def make_metadata(self) -> Metadata:
         """Returns two unlike agents on one team, padded to one view and one action axis."""
@@ -89,22 +86,6 @@ class SimpleSpeakerListener(Environment[State, Level]):
             params=level.params,
         )
 
-    def draws(self, key: Key, state: State) -> PyTree:
-        """Returns nothing: a step consumes no randomness."""
-        return ()
-
-    def dynamics(self, state: State, action: Array, draws: PyTree) -> tuple[State, Outcome]:
-        """Speaks and moves. The speaker's no-op is to say 0, the listener's is to stay."""
-        return self._dynamics(state, action)
-
-    def observe(self, state: State) -> Observation:
-        """Returns [2, 14]; see the docs page for the columns."""
-        return self._observe(state)
-
-    def global_state(self, state: State) -> Array:
-        """Returns [14]: what both agents see together."""
-        return self._global_state(state)
-
     def scene(self, recording: Recording) -> Any:
         """Draws landmarks, both agents and the message, one picture per state."""
         from shoal.envs.particle.speaker_listener.scene import clip
@@ -116,9 +97,3 @@ class SimpleSpeakerListener(Environment[State, Level]):
         from shoal.envs.particle.speaker_listener.bots import NameAndWalk
 
         return {"scripted": lambda: NameAndWalk(self)}
-
-
-def _dynamics(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
-    """Plays one step and settles it; batches lie in trailing axes."""
-    state = dynamics.step(state, action)
-    return state, reward.outcome(options, state)

@@ -19,6 +19,7 @@ from shoal.envs.particle.speaker_listener.types import (
     SAY,
     SPEAKER_SEES,
     VIEW_SIZE,
+    Options,
     State,
 )
 
@@ -37,7 +38,7 @@ SEEN = _rows((SPEAKER_SEES, LISTENER_SEES), VIEW_SIZE)
 LEGAL = _rows((SAY, MOVE), len(SAY) + len(MOVE))
 
 
-def full_view(state: State) -> Float[Array, "features *batch"]:
+def global_state(options: Options, state: State) -> Float[Array, "features *batch"]:
     """Returns what both see together: [14], the speaker's three numbers before the listener's eleven."""
     p = state.particles
     colour = jnp.where(one_hot(state.goal), jnp.float32(_BRIGHT), jnp.float32(_DARK))
@@ -48,9 +49,9 @@ def full_view(state: State) -> Float[Array, "features *batch"]:
     return jnp.concatenate([colour, velocity, to_landmarks, heard])
 
 
-def observe(state: State) -> Observation:
+def observe(options: Options, state: State) -> Observation:
     """Shows each agent its own columns of the full view; the others are zero."""
-    everything = full_view(state)[None]
+    everything = global_state(options, state)[None]
     return Observation(
         view=jnp.where(column(SEEN, everything), everything, 0.0),
         action_mask=jnp.broadcast_to(column(LEGAL, everything), (*LEGAL.shape, *state.t.shape)),

@@ -8,44 +8,48 @@ episode that of `MPE_simple_spread_v3` in jaxmarl 0.2.0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from shoal.envs.common.batching import batch_last
-from shoal.envs.core.environment import Environment, Metadata
+from shoal.envs.core.environment import Metadata
 from shoal.envs.core.spaces import Box
-from shoal.envs.core.types import Key, Observation, Outcome, PyTree, Recording
+from shoal.envs.core.types import Key, Outcome, Recording
 from shoal.envs.particle import common
 from shoal.envs.particle.common import Level
 from shoal.envs.particle.spread import dynamics, observation, reward, types
 from shoal.envs.particle.spread.types import State
+from shoal.envs.particle.world import World
 
 if TYPE_CHECKING:
     from shoal.envs.scene import Clip
 
 
-class SimpleSpread(Environment[State, Level]):
+def _rules(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
+    """Plays one step and settles it; batches lie in trailing axes."""
+    moved = dynamics.move(options, state, action)
+    seen = reward.measure(options, moved)
+    state = State(
+        particles=moved,
+        t=state.t + 1,
+        params=state.params,
+        collisions=state.collisions + jnp.sum(seen.touched, axis=0) / 2.0,
+    )
+    return state, reward.outcome(options, state, seen)
+
+
+class SimpleSpread(World[State, Level]):
     """As many agents as landmarks: each landmark wants an agent near, and agents that touch pay for it."""
 
     Options = types.Options
     Params = types.Params
     options: types.Options
     params: types.Params
-
-    def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
-        """Checks options and numbers.
-
-        Raises:
-            UserError: for one out of its range.
-        """
-        super().__init__(id, options, params)
-        self._dynamics = batch_last(partial(_dynamics, self.options))
-        self._observe = batch_last(partial(observation.observe, self.options))
-        self._global_state = batch_last(partial(observation.global_state, self.options))
+    rules = staticmethod(_rules)
+    sight = staticmethod(observation.observe)
+    whole = staticmethod(observation.global_state)
 
     def make_metadata(self) -> Metadata:
         """Returns like agents on one team."""
@@ -77,22 +81,6 @@ class SimpleSpread(Environment[State, Level]):
         """Returns everything at rest."""
         return dynamics.initial_state(level)
 
-    def draws(self, key: Key, state: State) -> PyTree:
-        """Returns nothing: a step consumes no randomness."""
-        return ()
-
-    def dynamics(self, state: State, action: Array, draws: PyTree) -> tuple[State, Outcome]:
-        """Moves the agents; what is no action stays."""
-        return self._dynamics(state, action)
-
-    def observe(self, state: State) -> Observation:
-        """Returns [A, 4 + 2 L + 4 (A - 1)]; see the docs page for the columns."""
-        return self._observe(state)
-
-    def global_state(self, state: State) -> Array:
-        """Returns all agents' views in a row."""
-        return self._global_state(state)
-
     def scene(self, recording: Recording) -> Clip:
         """Draws landmarks and agents, one picture per state."""
         from shoal.envs.particle.spread.scene import clip
@@ -104,16 +92,3 @@ class SimpleSpread(Environment[State, Level]):
         from shoal.envs.particle.spread.bots import ShareAndWalk
 
         return {"scripted": lambda: ShareAndWalk(self)}
-
-
-def _dynamics(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:
-    """Plays one step and settles it; batches lie in trailing axes."""
-    moved = dynamics.move(options, state, action)
-    seen = reward.measure(options, moved)
-    state = State(
-        particles=moved,
-        t=state.t + 1,
-        params=state.params,
-        collisions=state.collisions + jnp.sum(seen.touched, axis=0) / 2.0,
-    )
-    return state, reward.outcome(options, state, seen)
