@@ -20,6 +20,7 @@ from shoal.algorithms.blocks.learner import Metrics, Setting, TrainState, Trajec
 from shoal.algorithms.blocks.minibatches import shuffles, take_rows
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.optimisers import clipped_radam, descend
+from shoal.algorithms.blocks.packing import Packed, means
 from shoal.algorithms.blocks.ppo import weighted_mean
 from shoal.algorithms.blocks.q_agents import QAgents, QConfig
 from shoal.algorithms.blocks.q_networks import NORMS, QNetwork, legal, value_of
@@ -112,23 +113,23 @@ class PQNVDN(QAgents):
 
         def gradient_step(
             carried: tuple[PyTree, PyTree], index: Array
-        ) -> tuple[tuple[PyTree, PyTree], Metrics]:
+        ) -> tuple[tuple[PyTree, PyTree], Packed]:
             params, opt_state = carried
             batch, memory = take_rows(samples, index), take_rows(trajectory.carry, index, axis=0)
 
             def loss(weights: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
                 return self.loss(params | {"params": weights}, memory, batch, hyper)
 
-            (_, (means, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(params["params"])
+            (_, (averages, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(params["params"])
             direction, opt_state = optimiser.update(grads, opt_state)
             metrics["grad_norm"] = optax.tree.norm(grads)
-            return (means | {"params": descend(params["params"], direction, rate)}, opt_state), metrics
+            params = averages | {"params": descend(params["params"], direction, rate)}
+            return (params, opt_state), Packed.of(metrics)
 
-        (params, opt_state), metrics = jax.lax.scan(
+        (params, opt_state), watched = jax.lax.scan(
             gradient_step, (train_state.params, train_state.opt_state), order
         )
-        metrics = {name: jnp.mean(values) for name, values in metrics.items()}
-        metrics |= {"epsilon": self.epsilon(train_state), "learning_rate": rate}
+        metrics = means(watched) | {"epsilon": self.epsilon(train_state), "learning_rate": rate}
         return TrainState(params, opt_state, hyper, train_state.updates + 1, key), metrics
 
     # Parts -------------------------------------------------------------------------------------------

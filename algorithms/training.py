@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,13 @@ from shoal.algorithms.blocks.opponents import (
     met,
     open_pool,
 )
+from shoal.algorithms.blocks.packing import Packed
 from shoal.algorithms.blocks.rollout import NOBODY, Play, Totals, open_play, rollout
 from shoal.envs.core import Environment, PyTree, UserError, VectorEnv
+
+# LLVM's effort on CPU. A program that runs once compiles in less than half the time without any; at level 1
+# training lost no speed that could be measured and compiled in a tenth less (2026-11-25, combat/smax-2s3z).
+ONCE, OFTEN = {"xla_backend_optimization_level": 0}, {"xla_backend_optimization_level": 1}
 
 
 @struct.dataclass
@@ -98,8 +104,21 @@ class Program:
             keys: [members] keys, one per member.
             hyper: learner name -> float hyperparameters with leading axis ``members``.
         """
-        hyper = {} if hyper is None else dict(hyper)
+        return self._init(keys, {} if hyper is None else dict(hyper))
 
+    def prepare(
+        self, keys: Array, hyper: Mapping[str, dict[str, Array]] | None = None
+    ) -> tuple[ProgramState, Any]:
+        """Returns what `init` does, and `run` compiled for it: sooner than one after the other."""
+        hyper = {} if hyper is None else dict(hyper)
+        lowered = self._init.lower(keys, hyper)
+        with ThreadPoolExecutor(1) as other:  # XLA compiles one program while JAX traces the next
+            state = other.submit(lambda: lowered.compile(self._effort(ONCE))(keys, hyper))
+            compiled = self.compile(self._laid_out(lowered.out_info))
+            return state.result(), compiled
+
+    @cached_property
+    def _init(self) -> Any:
         def one(key: Array, hyper: dict[str, dict[str, Array]]) -> ProgramState:
             learn_key, play_key, key = jax.random.split(key, 3)
             states = {
@@ -110,7 +129,15 @@ class Program:
             play = self._opened(play_key, self._opponent_params(states, pool))
             return ProgramState(states, play, key, jnp.zeros((), jnp.int32), pool)
 
-        return jax.jit(jax.vmap(one), out_shardings=self.shardings)(keys, hyper)
+        return jax.jit(jax.vmap(one), out_shardings=self.shardings)
+
+    def _laid_out(self, shapes: ProgramState) -> ProgramState:
+        """Returns shapes of arrays with the shardings that the arrays will have."""
+
+        def lay(sharding: Any, shapes: PyTree) -> PyTree:
+            return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+
+        return cast(ProgramState, jax.tree.map(lay, self.shardings, shapes))
 
     def update(self, state: ProgramState) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
         """Plays one rollout and learns from it, for one member; pure."""
@@ -190,8 +217,19 @@ class Program:
         return self._run(state, jnp.asarray(updates, jnp.int32))
 
     def lower(self, state: ProgramState) -> Any:
-        """Lowers `run` for shapes of ``state``, to compile ahead of time and to look inside."""
+        """Lowers `run` for shapes of ``state``, to look inside."""
         return self._run.lower(state, jnp.asarray(1, jnp.int32))
+
+    def compile(self, state: ProgramState) -> Any:
+        """Compiles `run` ahead of time for shapes of ``state``; call it as ``run``, updates as int32."""
+        return self.lower(state).compile(self._effort(OFTEN))
+
+    def _effort(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options if self._on_cpu else {}
+
+    @property
+    def _on_cpu(self) -> bool:
+        return bool(self.mesh.devices.flat[0].platform == "cpu")
 
     @cached_property
     def _run(self) -> Any:
@@ -201,38 +239,44 @@ class Program:
         return jax.jit(self._chunk, donate_argnums=0, out_shardings=out)
 
     def _chunk(self, state: ProgramState, updates: Array) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
-        if self.mesh.devices.flat[0].platform != "cpu":
+        if not self._on_cpu:
             one = partial(self._updates, updates=updates)
-            return jax.vmap(one, axis_name=MEMBER_AXIS)(state)
+            state, *sums = jax.vmap(one, axis_name=MEMBER_AXIS)(state)
+            return state, *(packed.tree() for packed in sums)
         # Member after member: products of stacked matrices run at less than half the speed on CPU. In place,
         # where `jax.lax.map` would hold two copies of every replay.
         members = state.updates.shape[0]
-        shapes = jax.eval_shape(self._update, _member(state, 0))[1:]
-        results = jax.tree.map(lambda x: jnp.zeros((members, *x.shape), x.dtype), shapes)
+        if members == 1:
+            result = self._updates(jax.tree.map(lambda x: jnp.squeeze(x, 0), state), updates)
+            state, *sums = jax.tree.map(lambda x: jnp.expand_dims(x, 0), result)
+            return state, *(packed.tree() for packed in sums)
+        shapes = jax.eval_shape(partial(self._updates, updates=updates), _member(state, 0))[1:]
+        sums = jax.tree.map(lambda x: jnp.zeros((members, *x.shape), x.dtype), shapes)
 
         def train(member: Array, carried: PyTree) -> PyTree:
-            stacked, results = carried
-            trained, *result = self._updates(_member(stacked, member), updates)
+            trained, *sums = self._updates(_member(carried[0], member), updates)
             return jax.tree.map(
                 lambda whole, one: jax.lax.dynamic_update_index_in_dim(whole, one, member, 0),
-                (stacked, results),
-                (trained, tuple(result)),
+                carried,
+                (trained, tuple(sums)),
             )
 
-        state, (totals, metrics) = jax.lax.fori_loop(0, members, train, (state, results))
-        return state, totals, metrics
+        state, sums = jax.lax.fori_loop(0, members, train, (state, sums))
+        return state, *(packed.tree() for packed in sums)
 
-    def _updates(
-        self, state: ProgramState, updates: Array
-    ) -> tuple[ProgramState, Totals, dict[str, Metrics]]:
-        """Runs ``updates`` updates of one member."""
-        _, totals, metrics = jax.eval_shape(self._update, state)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (totals, metrics))
+    def _updates(self, state: ProgramState, updates: Array) -> tuple[ProgramState, Packed, Packed]:
+        """Runs ``updates`` updates of one member; totals are summed, metrics averaged."""
+
+        def once(state: ProgramState) -> tuple[ProgramState, tuple[Packed, Packed]]:
+            state, totals, metrics = self._update(state)
+            return state, (Packed.of(totals), Packed.of(metrics))
+
+        _, shapes = jax.eval_shape(once, state)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
         def body(_: Array, carried: tuple[ProgramState, PyTree]) -> tuple[ProgramState, PyTree]:
-            state, sums = carried
-            state, totals, metrics = self._update(state)
-            return state, jax.tree.map(jnp.add, sums, (totals, metrics))
+            state, sums = once(carried[0])
+            return state, jax.tree.map(jnp.add, carried[1], sums)
 
         state, (totals, metrics) = jax.lax.fori_loop(0, updates, body, (state, zeros))
         return state, totals, jax.tree.map(lambda x: x / updates.astype(jnp.float32), metrics)

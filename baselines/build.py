@@ -54,13 +54,21 @@ class Built:
 
     def init(self) -> ProgramState:
         """Returns the opening state of all members."""
+        return self.program.init(*self._opening)
+
+    def prepare(self) -> tuple[ProgramState, Any]:
+        """Returns the opening state of all members, and the program's `run` compiled for it."""
+        return self.program.prepare(*self._opening)
+
+    @property
+    def _opening(self) -> tuple[jax.Array, dict[str, dict[str, jax.Array]]]:
         # All learners are of one algorithm and one configuration.
         hypers = [
             hyper_of(self.config.algorithm) | {k: jnp.float32(v) for k, v in m.swept.items()}
             for m in self.members
         ]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *hypers)
-        return self.program.init(self.keys("training"), dict.fromkeys(self.learners, stacked))
+        return self.keys("training"), dict.fromkeys(self.learners, stacked)
 
     def policy_params(self, state: ProgramState) -> dict[str, Any]:
         """Returns what policies play with: learner name -> parameters."""

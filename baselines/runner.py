@@ -173,8 +173,11 @@ class Run:
         for note in built.notes:
             say(note)
         with self.display.waiting("compiling") as waiting:
-            state = built.init() if checkpoint is None else self._restore(checkpoint)
-            self.run_chunk = built.program.lower(state).compile()
+            if checkpoint is None:
+                state, self.run_chunk = built.prepare()
+            else:
+                state = self._restore(checkpoint)
+                self.run_chunk = built.program.compile(state)
             self.evaluator = Evaluator(
                 built.env,
                 learned_policy(built.env, built.learners, built.judges),

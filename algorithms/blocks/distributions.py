@@ -6,6 +6,7 @@ illegal actions masked out of sampling, mode, log-probability and entropy alike.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -67,9 +68,11 @@ class ActionDistribution:
         if isinstance(self.space, Box):
             flat, log_prob = self.parts[0].sample_and_log_prob(seed=key)
             return flat.reshape(*flat.shape[:-1], *self.space.shape), log_prob
-        # One Gumbel block for every part: each distinct random call costs compile time.
+        # One Gumbel block for every part, drawn as a vector: each random call costs compile time, and more
+        # where XLA unrolls a small axis.
         logits = [part.logits for part in self.parts]
-        noise = jax.random.gumbel(key, (*logits[0].shape[:-1], sum(x.shape[-1] for x in logits)))
+        shape = (*logits[0].shape[:-1], sum(x.shape[-1] for x in logits))
+        noise = jax.random.gumbel(key, (math.prod(shape),)).reshape(shape)
         noise_parts = jnp.split(noise, list(np.cumsum([x.shape[-1] for x in logits])[:-1]), axis=-1)
         chosen = [
             jnp.argmax(x + g, axis=-1).astype(jnp.int32) for x, g in zip(logits, noise_parts, strict=True)

@@ -23,36 +23,26 @@ def check_minibatches(rows: int, minibatches: int, shuffle_groups: int) -> None:
         )
 
 
-def permutations(
-    key: Key[Array, ""], rows: int, minibatches: int, shuffle_groups: int
-) -> Int[Array, "minibatches groups rows"]:
-    """Draws which sequences form which minibatch.
+def shuffles(
+    key: Key[Array, ""], epochs: int, rows: int, minibatches: int, shuffle_groups: int
+) -> Int[Array, "steps groups rows"]:
+    """Draws which sequences each gradient step takes, over ``epochs`` passes of ``minibatches`` steps.
 
     Sequences are permuted within ``shuffle_groups`` contiguous blocks, so that where each device holds
     whole blocks, no sequence leaves its device.
 
     Returns:
         Indices into each block.
-    """
-    size = rows // shuffle_groups
-    # Ranking uniforms permutes every block in one random call; ties of float32 draws are harmless to argsort.
-    order = jnp.argsort(jax.random.uniform(key, (shuffle_groups, size)), axis=-1)
-    return jnp.moveaxis(order.reshape(shuffle_groups, minibatches, size // minibatches), 1, 0)
-
-
-def shuffles(
-    key: Key[Array, ""], epochs: int, rows: int, minibatches: int, shuffle_groups: int
-) -> Int[Array, "steps groups rows"]:
-    """Draws which sequences each gradient step takes, over ``epochs`` passes of ``minibatches`` steps.
 
     Raises:
         UserError: when sequences do not divide evenly.
     """
     check_minibatches(rows, minibatches, shuffle_groups)
-    order = jax.vmap(lambda k: permutations(k, rows, minibatches, shuffle_groups))(
-        jax.random.split(key, epochs)
-    )
-    return order.reshape(-1, *order.shape[2:])
+    size = rows // shuffle_groups
+    # Ranking uniforms permutes everything in one random call; ties of float32 draws are harmless to argsort.
+    drawn = jax.random.uniform(key, (epochs * rows,)).reshape(epochs, shuffle_groups, size)
+    order = jnp.argsort(drawn, axis=-1).reshape(epochs, shuffle_groups, minibatches, size // minibatches)
+    return jnp.moveaxis(order, 2, 1).reshape(-1, shuffle_groups, size // minibatches)
 
 
 def take_rows(batch: PyTree, index: Int[Array, "groups rows"], axis: int = 1) -> PyTree:

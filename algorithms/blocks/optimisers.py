@@ -1,4 +1,7 @@
-"""Optimisers whose numbers are traced, so that sweeps over them are a vmap."""
+"""Optimisers whose numbers are traced, so that sweeps over them are a vmap.
+
+Their state is one vector, whatever the parameters: see `packing`.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from shoal.envs.core import PyTree
 
 def clipped_adam(max_grad_norm: Float[Array, ""] | float, eps: float) -> optax.GradientTransformation:
     """Returns Adam after clipping by the global norm; the learning rate is applied by `descend`."""
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=eps))
+    return optax.flatten(optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=eps)))
 
 
 def clipped_radam(max_grad_norm: Float[Array, ""] | float) -> optax.GradientTransformation:
     """Returns rectified Adam (Liu et al. 2020, arXiv 1908.03265) after clipping, as `clipped_adam`."""
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_radam())
+    return optax.flatten(optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_radam()))
 
 
 def descend(params: PyTree, direction: PyTree, learning_rate: Float[Array, ""]) -> PyTree:

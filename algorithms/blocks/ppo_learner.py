@@ -31,6 +31,7 @@ from shoal.algorithms.blocks.learner import (
 from shoal.algorithms.blocks.minibatches import shuffles, take_rows
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.optimisers import clipped_adam, descend, linear_anneal
+from shoal.algorithms.blocks.packing import Packed, means
 from shoal.algorithms.blocks.sharing import Sharing
 from shoal.envs.core import Policy, PyTree
 
@@ -193,17 +194,17 @@ class PPOLearner(BaseLearner, abc.ABC):
 
         def gradient_step(
             carried: tuple[PyTree, PyTree], index: Array
-        ) -> tuple[tuple[PyTree, PyTree], Metrics]:
+        ) -> tuple[tuple[PyTree, PyTree], Packed]:
             params, opt_state = carried
             batch, memory = self.minibatch(samples, index), take_rows(carry, index, axis=0)
             (_, metrics), grads = jax.value_and_grad(self._loss, has_aux=True)(params, memory, batch, hyper)
             params, opt_state, watch = self.descend(params, opt_state, grads, hyper, rates)
-            return (params, opt_state), metrics | watch
+            return (params, opt_state), Packed.of(metrics | watch)
 
-        (params, opt_state), metrics = jax.lax.scan(
+        (params, opt_state), watched = jax.lax.scan(
             gradient_step, (train_state.params, train_state.opt_state), order
         )
-        metrics = {name: jnp.mean(values) for name, values in metrics.items()} | rates
+        metrics = means(watched) | rates
         metrics["explained_variance"] = ppo.explained_variance(
             samples["value"], samples["target"], value_weight(samples)
         )

@@ -27,6 +27,7 @@ from shoal.algorithms.blocks.learner import (
 )
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.optimisers import clipped_radam, descend
+from shoal.algorithms.blocks.packing import Packed, means
 from shoal.algorithms.blocks.ppo import weighted_mean
 from shoal.algorithms.blocks.q_agents import QAgents, QConfig, best_action
 from shoal.algorithms.blocks.q_networks import value_of
@@ -142,21 +143,19 @@ class QLearner(QAgents):
         key, sample_key = jax.random.split(train_state.key)
         rate = self.learning_rate(train_state)
 
-        def gradient_step(
-            carried: tuple[PyTree, PyTree], key: Array
-        ) -> tuple[tuple[PyTree, PyTree], Metrics]:
+        def gradient_step(carried: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], Packed]:
             params, opt_state = carried
             batch = self.replay.sample(held, key)
             (_, metrics), grads = jax.value_and_grad(self.loss, has_aux=True)(params, target, batch, hyper)
             optimiser = clipped_radam(hyper["max_grad_norm"])
             direction, opt_state = self._each(optimiser.update)(self.optimised.own_means(grads), opt_state)
             metrics["grad_norm"] = optax.tree.norm(grads)
-            return (descend(params, direction, rate), opt_state), metrics
+            return (descend(params, direction, rate), opt_state), Packed.of(metrics)
 
         def study(params: PyTree, opt_state: PyTree) -> tuple[PyTree, PyTree, Metrics]:
             keys = jax.random.split(sample_key, c.gradient_steps)
             (params, opt_state), metrics = jax.lax.scan(gradient_step, (params, opt_state), keys)
-            return params, opt_state, {name: jnp.mean(values) for name, values in metrics.items()}
+            return params, opt_state, means(metrics)
 
         def wait(params: PyTree, opt_state: PyTree) -> tuple[PyTree, PyTree, Metrics]:
             nothing = jnp.zeros(())

@@ -14,6 +14,7 @@ from jax import Array
 
 from shoal.algorithms.blocks.learner import Group, Learner, Moment, TrainState, Trajectory, moment_of
 from shoal.algorithms.blocks.opponents import Opponent
+from shoal.algorithms.blocks.packing import Packed
 from shoal.envs.core import Episode, PyTree, TimeStep, VectorEnv, VectorState
 
 NOBODY: Mapping[str, Opponent] = MappingProxyType({})
@@ -124,29 +125,27 @@ def rollout(
             for name, (group, learner) in learners.items()
         }
 
-    def step(play: Play, step_key: Array) -> tuple[Play, tuple[PyTree, ...]]:
+    def step(play: Play, keys: Array) -> tuple[Play, tuple[PyTree, ...]]:
         known, carries, actions, notes = moments(play), {}, [], {}
         for number, (name, (_, learner)) in enumerate(learners.items()):
             carries[name], action, extras = learner.explore(
-                train_states[name], jax.random.fold_in(step_key, number), play.carries[name], known[name]
+                train_states[name], keys[number], play.carries[name], known[name]
             )
             actions.append(action)
             notes[name] = (known[name], action, extras)
         for number, (name, opponent) in enumerate(opponents.items(), len(learners)):
             held = opponent_params[name]
             state = play.vector.env if opponent.needs_state(held) else None
-            carries[name], action = opponent.act(
-                held, jax.random.fold_in(step_key, number), play.carries[name], play.timestep, state
-            )
+            carries[name], action = opponent.act(held, keys[number], play.carries[name], play.timestep, state)
             actions.append(action)
         joint = actions[0] if len(actions) == 1 else jnp.take(jnp.concatenate(actions, 1), order, axis=1)
         vector, timestep, episode = venv.step(play.vector, joint, params)
-        totals = totals_of(episode, timestep.valid, groups)
+        totals = Packed.of(totals_of(episode, timestep.valid, groups))
         t = timestep
         happened = (t.reward, t.terminated, t.truncated, t.agent_done, t.valid)
         return Play(vector, timestep, carries), (notes, happened, totals)
 
-    end, (notes, happened, totals) = jax.lax.scan(step, play, jax.random.split(key, length))
+    end, (notes, happened, totals) = jax.lax.scan(step, play, jax.random.split(key, (length, len(players))))
     last = moments(end)
     trajectories = {
         name: _trajectory(
@@ -154,7 +153,7 @@ def rollout(
         )
         for name, group in groups.items()
     }
-    return end, trajectories, jax.tree.map(lambda x: jnp.sum(x, axis=0), totals)
+    return end, trajectories, jax.tree.map(lambda x: jnp.sum(x, axis=0), totals).tree()
 
 
 def _trajectory(

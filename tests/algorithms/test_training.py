@@ -55,6 +55,15 @@ def test_one_compilation_serves_every_chunk(program, after_four):
     assert program._run._cache_size() == compiled
 
 
+def test_preparing_gives_what_init_and_run_give(program, after_four):
+    state, run = program.prepare(keys(0, 1))
+    # Compiled with less effort: the same but for rounding.
+    assert_same(state, program.init(keys(0, 1)), rtol=1e-5, atol=1e-6)
+    state, totals, _ = run(state, jnp.asarray(4, jnp.int32))
+    np.testing.assert_array_equal(totals.env_steps, after_four[1].env_steps)
+    assert_same(state.learners, after_four[0].learners, rtol=1e-3, atol=1e-4)
+
+
 def test_members_equal_runs_of_their_own(program, after_four):
     for member, seed in enumerate((0, 1)):
         alone, totals, _ = program.run(program.init(keys(seed)), 4)

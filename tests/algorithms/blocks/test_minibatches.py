@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from shoal.algorithms.blocks.minibatches import check_minibatches, permutations, take_rows
+from shoal.algorithms.blocks.minibatches import check_minibatches, shuffles, take_rows
 from shoal.envs.core import UserError
 
 
@@ -13,7 +13,7 @@ from shoal.envs.core import UserError
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_a_partition_within_groups(groups):
     rows, minibatches = 24, 3
-    index = permutations(jax.random.key(1), rows, minibatches, groups)
+    index = shuffles(jax.random.key(1), 1, rows, minibatches, groups)
     assert index.shape == (minibatches, groups, rows // minibatches // groups)
     time_major = jnp.tile(jnp.arange(rows), (5, 1))
     seen = []
@@ -28,9 +28,11 @@ def test_a_partition_within_groups(groups):
     np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.arange(rows))
 
 
-def test_permutations_differ_by_key():
-    draws = [permutations(jax.random.key(k), 12, 2, 1) for k in range(3)]
+def test_shuffles_differ_by_key_and_epoch():
+    draws = [shuffles(jax.random.key(k), 2, 12, 2, 1) for k in range(3)]
     assert not np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[1], draws[2])
+    first, second = draws[0].reshape(2, 12)
+    assert not np.array_equal(first, second) and sorted(first) == sorted(second) == list(range(12))
 
 
 def test_uneven_numbers_are_refused_in_one_line():
