@@ -120,10 +120,10 @@ class Program:
     @cached_property
     def _init(self) -> Any:
         def one(key: Array, hyper: dict[str, dict[str, Array]]) -> ProgramState:
-            learn_key, play_key, key = jax.random.split(key, 3)
+            key, play_key, *learn_keys = jax.random.split(key, 2 + len(self.learners))
             states = {
-                name: learner.init(jax.random.fold_in(learn_key, number), hyper.get(name))
-                for number, (name, (_, learner)) in enumerate(self.learners.items())
+                name: learner.init(learn_key, hyper.get(name))
+                for learn_key, (name, (_, learner)) in zip(learn_keys, self.learners.items(), strict=True)
             }
             pool = () if self.pool is None else open_pool(self.pool, self._pooled(states))
             play = self._opened(play_key, self._opponent_params(states, pool))

@@ -8,9 +8,6 @@ Before each step the memory is zeroed where ``reset`` is true.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -46,25 +43,15 @@ class GRU(nn.Module):
         reset: Bool[Array, time * batch],
     ) -> tuple[Float[Array, "*batch hidden"], Float[Array, "time *batch hidden"]]:
         """Runs the sequence; returns the last memory and every output."""
+        each_input = nn.initializers.lecun_normal(batch_axis=0)  # fan-in is that of one gate
         gates = {
-            "wi": self.param(
-                "wi", _per_gate(nn.initializers.lecun_normal()), (3, inputs.shape[-1], self.features)
-            ),
+            "wi": self.param("wi", each_input, (3, inputs.shape[-1], self.features)),
             "bi": self.param("bi", nn.initializers.zeros_init(), (3, self.features)),
-            "wh": self.param("wh", _per_gate(orthogonal()), (3, self.features, self.features)),
+            "wh": self.param("wh", orthogonal(), (3, self.features, self.features)),
             "bhn": self.param("bhn", nn.initializers.zeros_init(), (self.features,)),
         }
         form = self.form or FORMS.get(jax.default_backend(), "hoisted")
         return _RUNNERS[form](gates, carry, inputs, reset)
-
-
-def _per_gate(init: Callable[..., Array]) -> Callable[..., Array]:
-    """Draws each gate's matrix on its own, so that fan-in and orthogonality are those of one gate."""
-
-    def draw(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        return jax.vmap(lambda k: init(k, shape[1:], dtype))(jax.random.split(key, shape[0]))
-
-    return draw
 
 
 def _forget(carry: Array, reset: Array) -> Array:

@@ -228,6 +228,29 @@ def test_a_signal_saves_and_stops_cleanly(run, tmp_path, shoal_cli, monkeypatch,
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
 
 
+def test_a_resume_reaches_the_same_bits_replay_included(tmp_path, monkeypatch):
+    words = (
+        "algorithm=qmix", "env=particle/simple-spread", "env.max_steps=5", "num_envs=4", "num_seeds=1",
+        "algorithm.rollout_length=8", "algorithm.buffer_size=16", "algorithm.batch_size=4",
+        "algorithm.target_interval=3", "network.hidden_size=8", "total_env_steps=256", "eval.episodes=4",
+        "eval.every=128", "log_every=1", "devices=1",
+    )  # fmt: skip
+
+    def train(folder):
+        return runner.train(composition.compose([*words, f"output_dir={folder}"]))
+
+    train(tmp_path / "whole")
+    stop_at(5, signal.SIGTERM, monkeypatch)  # after the replay went round once
+    train(tmp_path / "stopped")
+    monkeypatch.undo()
+    assert newest(tmp_path / "stopped").update == 5
+    resume(tmp_path / "stopped")
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    state = newest(tmp_path / "whole").state
+    assert sum("replay" in name for name in state) > 5 and any("target" in name for name in state)
+    assert [row["qmix/replay_fill"] for row in numbers_of(tmp_path / "whole")][-1] == 1.0
+
+
 def test_a_resume_falls_back_over_a_damaged_checkpoint(run, tmp_path, shoal_cli):
     folder = tmp_path / "damaged"
     train(folder, "checkpoint_every=0")
