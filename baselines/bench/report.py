@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from shoal.envs.core.errors import UserError
 
 PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl")
 COLUMNS = ("what", "envs", "steps/s", "compile s", "MiB", "peer", "envs", "steps/s", "compile s", "ratio")
@@ -19,6 +24,7 @@ def envelope(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
     found = jax.local_devices()
     return {
+        "date": datetime.date.today().isoformat(),
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
@@ -29,6 +35,24 @@ def envelope(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "versions": {"python": sys.version.split()[0], **_versions()},
         "rows": rows,
     }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns a report that ``--json`` printed into a file.
+
+    Raises:
+        UserError: when the file holds none.
+    """
+    try:
+        report = json.loads(path.read_text())
+        for row in report["rows"]:
+            cells(row)
+        _caption(report)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not hold what shoal bench --json prints") from error
+    return dict(report)
 
 
 def side(speed: float, prepared: dict[str, Any], rates: Sequence[float]) -> dict[str, Any]:
@@ -107,7 +131,7 @@ def _caption(report: dict[str, Any]) -> str:
     if machine["platform"] != "cpu":
         place += f", {machine['device']}"
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{place}; {packages}"
+    return f"{report['date']}; {place}; {packages}"
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -81,6 +81,23 @@ def bench_train(
     _print(report, json, markdown)
 
 
+@bench.command("table")
+def bench_table(
+    files: Annotated[list[Path], typer.Argument(help="What --json printed, in files.")],
+    markdown: Markdown = False,
+) -> None:
+    """Print tables of measurements taken before.
+
+    Example: shoal bench table docs/results/bench-env-cpu.json --markdown
+    """
+    from shoal.baselines.bench.report import read
+
+    for number, report in enumerate([read(file) for file in files]):
+        if number:
+            print()
+        _print(report, False, markdown)
+
+
 def _sizes(text: str) -> list[int]:
     from shoal.envs.core.errors import UserError
 

@@ -379,3 +379,18 @@ def test_rollouts_that_only_fill_the_replay_are_timed_apart(q_repo, monkeypatch)
     task.prepare(updates=2)
     assert sys.modules["peer_script"].MADE == [4 * 32, 6 * 32]
     assert task.run()["steps"] == 2 * 32
+
+
+def test_a_table_of_measurements_taken_before(tmp_path, shoal_cli):
+    row = {
+        "kind": "env", "env": "combat/smax-3m-v1", "algorithm": None, "num_envs": 64, "peer": None,
+        "ratio": None, "steps_per_second": 1234.5, "compile_seconds": 3.25, "peak_bytes": None, "devices": 2, "repeats": [],
+    }  # fmt: skip
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(report.envelope([row])))
+    status, out, _ = shoal_cli("bench", "table", kept, kept, "--markdown")
+    assert status == 0 and out.count("| combat/smax-3m-v1 | 64 | 1,234 | 3.2 | - |") == 2
+    kept.write_text('{"rows": [{}]}')
+    for path, why in ((kept, "does not hold what shoal bench --json prints"), (tmp_path / "no", "be read")):
+        status, _, err = shoal_cli("bench", "table", path)
+        assert status == 2 and why in err and err.count("\n") == 1

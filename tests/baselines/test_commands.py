@@ -13,7 +13,9 @@ from shoal.envs.core import list_environments
 NAMES = [module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__)]
 
 
-@pytest.mark.parametrize("command", [*sorted({*NAMES} - {"bench"}), "bench env", "bench train"])
+@pytest.mark.parametrize(
+    "command", [*sorted({*NAMES} - {"bench"}), "bench env", "bench train", "bench table"]
+)
 def test_help_has_an_example(command, shoal_cli):
     status, out, _ = shoal_cli(*command.split(), "--help")
     assert status == 0
