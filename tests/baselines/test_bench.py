@@ -384,7 +384,8 @@ def test_rollouts_that_only_fill_the_replay_are_timed_apart(q_repo, monkeypatch)
 def test_a_table_of_measurements_taken_before(tmp_path, shoal_cli):
     row = {
         "kind": "env", "env": "combat/smax-3m-v1", "algorithm": None, "num_envs": 64, "peer": None,
-        "ratio": None, "steps_per_second": 1234.5, "compile_seconds": 3.25, "peak_bytes": None, "devices": 2, "repeats": [],
+        "ratio": None, "steps_per_second": 1234.5, "compile_seconds": 3.25,
+        "peak_bytes": None, "devices": 2, "repeats": [],
     }  # fmt: skip
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(report.envelope([row])))
