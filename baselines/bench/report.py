@@ -6,18 +6,20 @@ import datetime
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoal.envs.core.errors import UserError
 
 PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl")
+COUNTED = ("equations", "step_flops", "step_bytes")  # of environments only
 COLUMNS = ("what", "envs", "steps/s", "compile s", "MiB", "peer", "envs", "steps/s", "compile s", "ratio")
+COUNTS = ("what", "suite", "envs", "equations", "operations a step", "bytes a step", "Gflop/s", "GB/s")
 
 
-def envelope(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Puts rows beside the machine and the versions that they were measured with."""
+def envelope(rows: list[dict[str, Any]], limits: dict[str, float] | None = None) -> dict[str, Any]:
+    """Puts rows beside the machine, its limits and the versions that they were measured with."""
     import jax
 
     from shoal.baselines import devices
@@ -31,6 +33,7 @@ def envelope(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "cores": devices.core_count(),
             "device": found[0].device_kind if found[0].platform != "cpu" else "cpu",
             "platform": found[0].platform,
+            "limits": limits,
         },
         "versions": {"python": sys.version.split()[0], **_versions()},
         "rows": rows,
@@ -62,6 +65,7 @@ def side(speed: float, prepared: dict[str, Any], rates: Sequence[float]) -> dict
         "compile_seconds": prepared["compile_seconds"],
         "peak_bytes": prepared["peak_bytes"],
         "devices": prepared["devices"],
+        **{name: prepared.get(name) for name in COUNTED},
         "repeats": list(rates),
     }
 
@@ -125,6 +129,41 @@ def remarks(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def counts(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Returns what was counted of both sides of the rows, as text in the order of ``COUNTS``.
+
+    Bytes may come from caches, which are faster than what the memory limit was measured with.
+    """
+    found: list[tuple[str, ...]] = []
+    for row in report["rows"]:
+        for name, part in (("shoal", row), ("" if row["peer"] is None else row["peer"]["name"], row["peer"])):
+            if part is None or part.get("step_bytes") is None:
+                continue
+            rate, flops, size = part["steps_per_second"], part["step_flops"], part["step_bytes"]
+            found.append(
+                (
+                    row["env"],
+                    name,
+                    str(part["num_envs"]),
+                    f"{part['equations']:,}",
+                    f"{flops:,.0f}",
+                    f"{size:,.0f}",
+                    f"{rate * flops / 1e9:,.1f}",
+                    f"{rate * size / 1e9:,.1f}",
+                )
+            )
+    return found
+
+
+def _limits(report: dict[str, Any]) -> str:
+    limits = report["machine"]["limits"]
+    return (
+        "Counted of the compiled programs, loops once. The machine multiplies matrices at "
+        f"{limits['product_flops_per_second'] / 1e9:,.0f} Gflop/s and copies memory at "
+        f"{limits['copied_bytes_per_second'] / 1e9:,.1f} GB/s, reading and writing"
+    )
+
+
 def _caption(report: dict[str, Any]) -> str:
     machine, versions = report["machine"], report["versions"]
     place = f"{machine['processor']}, {machine['cores']} cores"
@@ -135,16 +174,24 @@ def _caption(report: dict[str, Any]) -> str:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Prints a table for people."""
+    """Prints tables for people."""
     from shoal.baselines.output import print_table
 
     print_table(_caption(report), COLUMNS, map(cells, report["rows"]), right=(1, 2, 3, 4, 6, 7, 8, 9))
     for line in remarks(report):
         print(line)
+    if counts(report):
+        print_table(_limits(report), COUNTS, counts(report), right=(2, 3, 4, 5, 6, 7))
 
 
 def markdown_table(report: dict[str, Any]) -> str:
-    """Returns the table in Markdown, its caption above it."""
-    lines = [_caption(report), "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(cells(row)) + " |" for row in report["rows"]]
-    return "\n".join([*lines, *(["", *remarks(report)] if remarks(report) else [])])
+    """Returns the tables in Markdown, their captions above them."""
+    parts = [_caption(report), _markdown(COLUMNS, map(cells, report["rows"])), *remarks(report)]
+    if counts(report):
+        parts += [_limits(report) + ":", _markdown(COUNTS, counts(report))]
+    return "\n\n".join(parts)
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

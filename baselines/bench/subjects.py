@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from shoal.baselines.bench.costs import primitives
 from shoal.envs.core import PyTree, RandomPolicy, UserError, VectorEnv, make
 from shoal.envs.core.spaces import choose
 
@@ -33,6 +34,14 @@ class Stand:
     clock: Array  # [] i32, steps so far
 
 
+class Compiled(NamedTuple):
+    """A subject ready to be timed."""
+
+    opened: Any  # key -> Stand
+    stepped: Any  # (Stand, steps) -> Stand
+    equations: int  # of the traced loop
+
+
 @dataclass(frozen=True)
 class Subject:
     """One suite's batch: how it opens, and how all of it steps once."""
@@ -42,8 +51,8 @@ class Subject:
     devices: tuple[Any, ...]
     num_envs: int
 
-    def compile(self) -> tuple[Any, Any]:
-        """Compiles opening and stepping ahead of time: (key -> Stand) and (Stand, steps -> Stand)."""
+    def compile(self) -> Compiled:
+        """Compiles opening and stepping ahead of time."""
         mesh = Mesh(np.asarray(self.devices), ("env",))
         split, whole = NamedSharding(mesh, PartitionSpec("env")), NamedSharding(mesh, PartitionSpec())
 
@@ -72,7 +81,9 @@ class Subject:
         opened = jax.jit(begin, out_shardings=layout).lower(key).compile()
         placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, layout)
         stepped = jax.jit(advance, donate_argnums=0, out_shardings=layout)
-        return opened, stepped.lower(placed, jax.ShapeDtypeStruct((), jnp.int32)).compile()
+        traced = stepped.trace(placed, jax.ShapeDtypeStruct((), jnp.int32))
+        equations = primitives(traced.jaxpr.jaxpr).total()
+        return Compiled(opened, traced.lower().compile(), equations)
 
 
 def checksum(returned: PyTree, num_envs: int) -> Array:

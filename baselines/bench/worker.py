@@ -95,6 +95,7 @@ class EnvTask:
         """Makes the batch and compiles it, cold, unless it is the one at hand; it stands opened anew."""
         import jax
 
+        from shoal.baselines.bench.costs import counted
         from shoal.baselines.bench.subjects import SUBJECTS
 
         if num_envs == self.num_envs:
@@ -104,15 +105,21 @@ class EnvTask:
         jax.clear_caches()
         subject = SUBJECTS[self.suite](self.env, num_envs)  # imports libraries, so it is not timed
         began = time.perf_counter()
-        self.opened, self.stepped = subject.compile()
+        self.opened, self.stepped, equations = subject.compile()
         seconds = time.perf_counter() - began
         self.num_envs = num_envs
         self.restart()
         self.run(1)
+        devices = len(subject.devices)
+        each = num_envs / devices  # a device's program is what is counted
+        costs = counted(self.stepped)
         self.prepared = {
             "compile_seconds": seconds,
             "peak_bytes": peak_bytes([self.opened, self.stepped]),
-            "devices": len(subject.devices),
+            "devices": devices,
+            "equations": equations,
+            "step_flops": None if costs is None else costs[0] / each,
+            "step_bytes": None if costs is None else costs[1] / each,
         }
         return self.prepared
 
@@ -252,7 +259,20 @@ def peak_bytes(programs: list[Any]) -> int | None:
     return max(sizes, default=None)
 
 
-TASKS = {"env": EnvTask, "train": TrainTask, "peer-train": PeerTrainTask}
+class LimitsTask:
+    """Measures what the machine can do at most, with all its cores."""
+
+    def __init__(self, suite: str) -> None:
+        """Has nothing to set up."""
+
+    def limits(self) -> dict[str, float]:
+        """Measures."""
+        from shoal.baselines.bench import costs
+
+        return costs.limits()
+
+
+TASKS = {"limits": LimitsTask, "env": EnvTask, "train": TrainTask, "peer-train": PeerTrainTask}
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 import jax
 import pytest
-from shoal_costs import counted, primitives
+from shoal_costs import counted
 
+from shoal.baselines.bench.costs import primitives
 from shoal.baselines.build import build
 from shoal.baselines.composition import compose
 

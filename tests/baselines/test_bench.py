@@ -47,6 +47,8 @@ class FakeWorker:
             return {"compile_seconds": float(num_envs), "peak_bytes": 1, "devices": 1}
         if ask == "restart":
             return {}
+        if ask == "limits":
+            return {"copied_bytes_per_second": 2e9, "product_flops_per_second": 3e9}
         self.log.append(f"{self.name} run")
         count = steps * self.num_envs
         return {
@@ -93,7 +95,7 @@ def test_rows_pair_medians_of_repeats_in_turns(monkeypatch):
     slow = dict.fromkeys(bench_env.BATCHES, 50.0)
     speeds = {"shoal": slow | {128: 600.0}, "jaxmarl": slow | {64: 200.0}}
     monkeypatch.setattr(
-        bench_env, "Worker", lambda task, suite, env: FakeWorker(suite, speeds[suite], log=log)
+        bench_env, "Worker", lambda task, suite, env="": FakeWorker(suite, speeds[suite], log=log)
     )
     (row,) = bench_env.bench_envs(["combat/smax-3m"], None, "jaxmarl", 5.0, 3, quiet)["rows"]
     assert row.keys() >= ROW
@@ -107,7 +109,7 @@ def test_rows_pair_medians_of_repeats_in_turns(monkeypatch):
 def test_different_games_are_not_comparable(monkeypatch):
     finished = {"shoal": 1.0, "jaxmarl": 1.5}  # 3.5 sigma apart
     monkeypatch.setattr(
-        bench_env, "Worker", lambda task, suite, env: FakeWorker(suite, {64: 100.0}, finished[suite])
+        bench_env, "Worker", lambda task, suite, env="": FakeWorker(suite, {64: 100.0}, finished[suite])
     )
     made = bench_env.bench_envs(["combat/smax-3m"], [64], "jaxmarl", 5.0, 1, quiet)
     rates = made["rows"][0]["finished_episodes"]
@@ -132,7 +134,7 @@ def test_compiled_loop_sums_all_steps(devices):
         return world, world, world == 3.0
 
     subject = Subject(lambda key: jnp.zeros(4), step, tuple(jax.devices()[:devices]), 4)
-    opened, stepped = subject.compile()
+    opened, stepped, _ = subject.compile()
     stand = stepped(opened(jax.random.key(0)), jnp.asarray(3, jnp.int32))
     stand = stepped(stand, jnp.asarray(2, jnp.int32))
     assert stand.checksum.tolist() == [15.0] * 4  # 1 + 2 + 3 + 4 + 5
@@ -143,7 +145,7 @@ def test_compiled_loop_sums_all_steps(devices):
 def test_our_subject_plays_whole_episodes_and_counts_them():
     subject = ours("particle/simple-speaker-listener-v1", 4)
     steps = make("particle/simple-speaker-listener").max_steps + 1  # and the reset step in between
-    opened, stepped = subject.compile()
+    opened, stepped, _ = subject.compile()
     stand = stepped(opened(jax.random.key(0)), jnp.asarray(3 * steps, jnp.int32))
     assert stand.finished.tolist() == [3] * 4
     assert bool(jnp.all(stand.checksum != 0.0))
@@ -177,7 +179,11 @@ def test_bench_env_prints_rows(shoal_cli):
         assert row["compile_seconds"] > 0
         assert row["peak_bytes"] > 0
         assert len(row["repeats"]) == 2
-    assert report.markdown_table(found).count("commons/water-v1") == 2
+        assert min(row["equations"], row["step_flops"], row["step_bytes"]) > 50
+    limits = found["machine"]["limits"]
+    assert 1e8 < limits["copied_bytes_per_second"] < 1e13 and limits["product_flops_per_second"] > 1e8
+    assert f"at {limits['copied_bytes_per_second'] / 1e9:,.1f} GB/s" in report.markdown_table(found)
+    assert report.markdown_table(found).count("commons/water-v1") == 4  # rates, and what was counted
 
 
 @pytest.mark.slow
