@@ -169,6 +169,7 @@ class TrainTask:
 
         from shoal.baselines.build import build
 
+        jax.block_until_ready(jnp.zeros(()))  # starting the backend is not compiling
         began = time.perf_counter()
         built = build(self.config)
         self.state, self.compiled = jax.block_until_ready(built.prepare())

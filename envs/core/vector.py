@@ -159,6 +159,6 @@ class VectorEnv:
 
 def step_keys(keys: Key[Array, " envs"], clock: Int[Array, " envs"]) -> tuple[Array, Array]:
     """Returns the keys of this step's draws and of its reset: pure functions of (copy, clock)."""
-    numbers = 2 * clock[:, None] + jnp.arange(2, dtype=jnp.int32)
+    numbers = 2 * clock[:, None] + jnp.arange(2, dtype=jnp.int32)[None]
     pair = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(keys, numbers)  # one random call for both
     return pair[:, 0], pair[:, 1]
