@@ -8,7 +8,7 @@ import pytest
 
 from shoal.algorithms.blocks.recurrent import _RUNNERS, FORMS, GRU
 
-T, B, F, H = 6, (2, 3), 5, 4
+T, B, F, H = 7, (2, 3), 5, 4  # an odd number of steps, where some forms take two at a time
 
 
 @pytest.fixture(scope="module")
