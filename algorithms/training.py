@@ -216,13 +216,9 @@ class Program:
         """
         return self._run(state, jnp.asarray(updates, jnp.int32))
 
-    def lower(self, state: ProgramState) -> Any:
-        """Lowers `run` for shapes of ``state``, to look inside."""
-        return self._run.lower(state, jnp.asarray(1, jnp.int32))
-
     def compile(self, state: ProgramState) -> Any:
-        """Compiles `run` ahead of time for shapes of ``state``; call it as ``run``, updates as int32."""
-        return self.lower(state).compile(self._effort(OFTEN))
+        """Compiles `run` ahead of time for shapes of ``state``; what returns takes the updates as int32."""
+        return self._run.lower(state, jnp.asarray(1, jnp.int32)).compile(self._effort(OFTEN))
 
     def _effort(self, options: dict[str, Any]) -> dict[str, Any]:
         return options if self._on_cpu else {}
@@ -246,7 +242,7 @@ class Program:
         # Member after member: products of stacked matrices run at less than half the speed on CPU. In place,
         # where `jax.lax.map` would hold two copies of every replay.
         members = state.updates.shape[0]
-        if members == 1:
+        if members == 1:  # nothing to slice out and write back, a kernel for every leaf
             result = self._updates(jax.tree.map(lambda x: jnp.squeeze(x, 0), state), updates)
             state, *sums = jax.tree.map(lambda x: jnp.expand_dims(x, 0), result)
             return state, *(packed.tree() for packed in sums)

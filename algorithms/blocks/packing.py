@@ -6,7 +6,6 @@ compile and microseconds to call, a hundred times over for metrics and parameter
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -42,15 +41,12 @@ class Packed:
 
     def tree(self) -> PyTree:
         """Returns the tree, its leaves with whatever leading axes the vectors have."""
-        places = {dtype: itertools.count() for dtype in self.vectors}
-        parts = {dtype: self._cut(dtype) for dtype in self.vectors}
-        return self.treedef.unflatten(parts[dtype][next(places[dtype])] for dtype, _ in self.shapes)
-
-    def _cut(self, dtype: str) -> list[Array]:
-        vector, shapes = self.vectors[dtype], [shape for kind, shape in self.shapes if kind == dtype]
-        ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
-        parts = jnp.split(vector, ends[:-1], axis=-1)
-        return [part.reshape(*vector.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True)]
+        leaves, begins = [], dict.fromkeys(self.vectors, 0)
+        for dtype, shape in self.shapes:
+            vector, begin = self.vectors[dtype], begins[dtype]
+            begins[dtype] = begin + math.prod(shape)
+            leaves.append(vector[..., begin : begins[dtype]].reshape(*vector.shape[:-1], *shape))
+        return self.treedef.unflatten(leaves)
 
 
 def means(metrics: Packed) -> dict[str, Array]:

@@ -19,9 +19,7 @@ from shoal.envs.core import PyTree
 
 Gates = dict[str, Array]
 
-# "cpu": forward and backward over 128 steps, batch 160, width 128, one device on two cores, inside a loop:
-# stepwise 102 ms, the same steps differentiated by JAX 116 ms, hoisted 131 ms, a product per gate 133 ms
-# (2026-11-25). "gpu" and "tpu" follow the literature, not measured here.
+# docs/performance.md says how these were measured; "gpu" and "tpu" follow the literature, not measured here.
 FORMS = {"cpu": "stepwise", "gpu": "hoisted", "tpu": "hoisted"}
 _UNROLL = 2  # of stepwise: 4 % faster training than 1 or 4
 

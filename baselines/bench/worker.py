@@ -34,7 +34,11 @@ class Worker:
             env=variables,
         )
         self.name = str(task["suite"])
-        self.ask(ask="ready")  # while one process imports, another's compile time would suffer
+        try:
+            self.ask(ask="ready")  # while one process imports, another's compile time would suffer
+        except UserError:
+            self.close()
+            raise
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """Sends one question and waits for the answer.
