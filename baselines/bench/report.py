@@ -12,10 +12,13 @@ from typing import Any
 
 from shoal.envs.core.errors import UserError
 
-PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl")
+PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl", "mpe2")
 COUNTED = ("equations", "step_flops", "step_bytes")  # of environments only
 COLUMNS = ("what", "envs", "steps/s", "compile s", "MiB", "peer", "envs", "steps/s", "compile s", "ratio")
+PARTS = ("what", "suite", "program", "tracing s", "lowering s", "compiler s")
 COUNTS = ("what", "suite", "envs", "equations", "operations a step", "bytes a step", "Gflop/s", "GB/s")
+
+COMPILING = "Compiling, program by program (two may be compiled at the same time)"
 
 
 def envelope(rows: list[dict[str, Any]], limits: dict[str, float] | None = None) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def side(speed: float, prepared: dict[str, Any], rates: Sequence[float]) -> dict
         "peak_bytes": prepared["peak_bytes"],
         "devices": prepared["devices"],
         **{name: prepared.get(name) for name in COUNTED},
+        "programs": prepared.get("programs", []),
         "repeats": list(rates),
     }
 
@@ -155,6 +159,23 @@ def counts(report: dict[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
+def parts(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Returns what compiling each program of training took, as text in the order of ``PARTS``."""
+    return [
+        (
+            f"{row['env']}, {row['algorithm']}",
+            "shoal" if part is row else part["name"],
+            program["name"],
+            *(f"{program[kind]:.1f}" for kind in ("tracing_seconds", "lowering_seconds", "backend_seconds")),
+        )
+        for row in report["rows"]
+        if row["kind"] == "train"
+        for part in (row, row["peer"])
+        if part is not None
+        for program in part.get("programs", [])
+    ]
+
+
 def _limits(report: dict[str, Any]) -> str:
     limits = report["machine"]["limits"]
     return (
@@ -182,14 +203,18 @@ def print_report(report: dict[str, Any]) -> None:
         print(line)
     if counts(report):
         print_table(_limits(report), COUNTS, counts(report), right=(2, 3, 4, 5, 6, 7))
+    if parts(report):
+        print_table(COMPILING, PARTS, parts(report), right=(3, 4, 5))
 
 
 def markdown_table(report: dict[str, Any]) -> str:
     """Returns the tables in Markdown, their captions above them."""
-    parts = [_caption(report), _markdown(COLUMNS, map(cells, report["rows"])), *remarks(report)]
+    blocks = [_caption(report), _markdown(COLUMNS, map(cells, report["rows"])), *remarks(report)]
     if counts(report):
-        parts += [_limits(report) + ":", _markdown(COUNTS, counts(report))]
-    return "\n\n".join(parts)
+        blocks += [_limits(report) + ":", _markdown(COUNTS, counts(report))]
+    if parts(report):
+        blocks += [COMPILING + ":", _markdown(PARTS, parts(report))]
+    return "\n\n".join(blocks)
 
 
 def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

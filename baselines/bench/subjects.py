@@ -19,6 +19,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from shoal.baselines.bench.costs import primitives
+from shoal.baselines.bench.processes import MPE2_NAMES
 from shoal.envs.core import PyTree, RandomPolicy, UserError, VectorEnv, make
 from shoal.envs.core.spaces import choose
 
@@ -164,6 +165,7 @@ JAXMARL_NAMES = {
     "particle/simple-tag": "MPE_simple_tag_v3",
 }
 SUBJECTS = {"shoal": ours, "jaxmarl": jaxmarl}
+PEERS = ("jaxmarl", "mpe2")
 
 
 def has_peer(peer: str, env_id: str) -> bool:
@@ -174,9 +176,11 @@ def has_peer(peer: str, env_id: str) -> bool:
     """
     import importlib.util
 
-    if peer not in SUBJECTS or peer == "shoal":
-        raise UserError(f"there is no peer {peer!r} to measure against; choose jaxmarl")
+    if peer not in PEERS:
+        raise UserError(f"there is no peer {peer!r} to measure against; choose {' or '.join(PEERS)}")
     if importlib.util.find_spec(peer) is None:
         raise UserError(f"{peer} is not installed; pip install 'shoal[peers]'")
     bare = env_id.rpartition("-v")[0]
+    if peer == "mpe2":
+        return bare in MPE2_NAMES
     return bare in JAXMARL_NAMES or (bare.startswith("combat/smax-") and bare != "combat/smax-custom")

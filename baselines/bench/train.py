@@ -50,6 +50,8 @@ def bench_training(
     id = resolve(env)
     settings, skipped = None, None
     if against is not None:
+        if against == "mpe2":
+            raise UserError("mpe2 has environments only; measure training against jaxmarl")
         if not has_peer(against, id):
             raise UserError(f"{against} has no task like {id}")
         if peer_repo is None:

@@ -99,6 +99,7 @@ class EnvTask:
         """Makes the batch and compiles it, cold, unless it is the one at hand; it stands opened anew."""
         import jax
 
+        from shoal.baselines.bench.compiling import programs
         from shoal.baselines.bench.costs import counted
         from shoal.baselines.bench.subjects import SUBJECTS
 
@@ -109,7 +110,8 @@ class EnvTask:
         jax.clear_caches()
         subject = SUBJECTS[self.suite](self.env, num_envs)  # imports libraries, so it is not timed
         began = time.perf_counter()
-        self.opened, self.stepped, equations = subject.compile()
+        with programs() as parts:
+            self.opened, self.stepped, equations = subject.compile()
         seconds = time.perf_counter() - began
         self.num_envs = num_envs
         self.restart()
@@ -119,6 +121,7 @@ class EnvTask:
         costs = counted(self.stepped)
         self.prepared = {
             "compile_seconds": seconds,
+            "programs": parts.rows(),
             "peak_bytes": peak_bytes([self.opened, self.stepped]),
             "devices": devices,
             "equations": equations,
@@ -171,12 +174,14 @@ class TrainTask:
         import jax
         import jax.numpy as jnp
 
+        from shoal.baselines.bench.compiling import programs
         from shoal.baselines.build import build
 
         jax.block_until_ready(jnp.zeros(()))  # starting the backend is not compiling
         began = time.perf_counter()
-        built = build(self.config)
-        self.state, self.compiled = jax.block_until_ready(built.prepare())
+        with programs() as parts:
+            built = build(self.config)
+            self.state, self.compiled = jax.block_until_ready(built.prepare())
         seconds = time.perf_counter() - began
         self.updates = jnp.asarray(updates, jnp.int32)
         self.steps = updates * built.config.steps_per_update
@@ -187,6 +192,7 @@ class TrainTask:
             jax.block_until_ready(self.state)
         return {
             "compile_seconds": seconds,
+            "programs": parts.rows(),
             "peak_bytes": peak_bytes([self.compiled]),
             "devices": len(built.devices),
             "num_envs": built.config.num_envs,
@@ -220,13 +226,21 @@ class PeerTrainTask:
         """Compiles, cold."""
         import jax
 
+        from shoal.baselines.bench.compiling import programs
+
         self.key = jax.random.PRNGKey(0)
         self.steps = updates * self.settings["NUM_ENVS"] * self.settings["NUM_STEPS"]
         self.filling = self._compiled(self.waits) if self.waits else None
         began = time.perf_counter()
-        self.compiled = self._compiled(self.waits + updates)
+        with programs() as parts:
+            self.compiled = self._compiled(self.waits + updates)
         seconds = time.perf_counter() - began
-        return {"compile_seconds": seconds, "peak_bytes": peak_bytes([self.compiled]), "devices": 1}
+        return {
+            "compile_seconds": seconds,
+            "programs": parts.rows(),
+            "peak_bytes": peak_bytes([self.compiled]),
+            "devices": 1,
+        }
 
     def _compiled(self, updates: int) -> Any:
         import jax
@@ -277,7 +291,14 @@ class LimitsTask:
         return costs.limits()
 
 
-TASKS = {"limits": LimitsTask, "env": EnvTask, "train": TrainTask, "peer-train": PeerTrainTask}
+def env_task(suite: str, env: str) -> Any:
+    """Returns what times a suite's environments: compiled, or in processes of their own."""
+    from shoal.baselines.bench.processes import HostEnvTask
+
+    return HostEnvTask(suite, env) if suite == "mpe2" else EnvTask(suite, env)
+
+
+TASKS = {"limits": LimitsTask, "env": env_task, "train": TrainTask, "peer-train": PeerTrainTask}
 
 
 def main() -> None:

@@ -14,7 +14,9 @@ bench = typer.Typer(
     add_completion=False,
 )
 
-Against = Annotated[Optional[str], typer.Option(help="A peer to measure in turns with ours: jaxmarl.")]  # noqa: UP045
+Against = Annotated[
+    Optional[str], typer.Option(help="A peer to measure in turns with ours: jaxmarl, or mpe2 (environments).")
+]  # noqa: UP045
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown.")]
 Repeats = Annotated[int, typer.Option(help="Timed repeats of each, in turns; the median counts.")]

@@ -12,6 +12,7 @@ import pytest
 from shoal.baselines.bench import env as bench_env
 from shoal.baselines.bench import report
 from shoal.baselines.bench import train as bench_train
+from shoal.baselines.bench.compiling import programs
 from shoal.baselines.bench.peers import SCRIPTS, jaxmarl_settings, our_overrides
 from shoal.baselines.bench.subjects import Subject, checksum, has_peer, ours
 from shoal.baselines.bench.worker import PeerTrainTask, Worker
@@ -155,8 +156,11 @@ def test_peers_are_known_or_refused():
     assert has_peer("jaxmarl", "combat/smax-27m_vs_30m-v1")
     assert has_peer("jaxmarl", "particle/simple-speaker-listener-v1")
     assert not has_peer("jaxmarl", "commons/water-v1")
-    with pytest.raises(UserError, match="choose jaxmarl"):
+    assert has_peer("mpe2", "particle/simple-tag-v1") and not has_peer("mpe2", "combat/smax-3m-v1")
+    with pytest.raises(UserError, match="choose jaxmarl or mpe2"):
         has_peer("jaxmral", "combat/smax-3m-v1")
+    with pytest.raises(UserError, match="mpe2 has environments only"):
+        bench_train.bench_training("particle/simple-tag", "ippo", [], None, "mpe2", None)
 
 
 # The command ---------------------------------------------------------------------------------------------
@@ -208,6 +212,42 @@ def test_bench_env_beside_jaxmarl(shoal_cli):
     assert row["ratio"] == pytest.approx(row["steps_per_second"] / row["peer"]["steps_per_second"])
     # Both finish episodes of random play equally often: they play the same game.
     assert row["finished_episodes"]["equal"], row["finished_episodes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_bench_env_beside_mpe2():
+    found = bench_env.bench_envs(["particle/simple-spread"], [8], "mpe2", 0.1, 1, quiet)
+    (row,) = found["rows"]
+    assert (row["peer"]["name"], row["peer"]["num_envs"]) == ("mpe2", 8)
+    assert row["peer"]["devices"] == min(8, found["machine"]["cores"])
+    assert row["finished_episodes"]["peer_per_step"] == pytest.approx(
+        1 / make("particle/simple-spread").max_steps
+    )
+    assert row["finished_episodes"]["equal"]
+    assert "mpe2" in report.markdown_table(found)
+
+
+def test_compile_time_is_counted_by_program():
+    def inner(x):
+        return jnp.sin(x) @ x
+
+    def outer(x):
+        return jax.jit(inner)(x) + 1.0
+
+    def slow(event, seconds, **details):  # stand-ins for programs that take long enough to be listed
+        found.note(event, 10.0 * seconds + 0.1, **details)
+
+    with programs() as found:
+        jax.monitoring.register_event_duration_secs_listener(slow)
+        jax.jit(outer).lower(jax.ShapeDtypeStruct((3, 3), jnp.float32)).compile()
+        jax.monitoring.unregister_event_duration_listener(slow)
+    rows = {row["name"]: row for row in found.rows()}
+    assert "inner" not in rows  # its time is in the program that it is part of
+    assert min(rows["outer"].values(), key=lambda v: v if isinstance(v, float) else 1.0) > 0.1
+    seen = len(found.rows())
+    jax.jit(lambda x: x * 3.0).lower(jnp.zeros(3)).compile()
+    assert len(found.rows()) == seen  # nothing is heard any more
 
 
 def test_a_failing_process_is_one_line():
