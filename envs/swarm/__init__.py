@@ -1,1 +1,7 @@
 """Swarms: on a grid, where bodies push each other, and in the plane, where robots spread out."""
+
+from shoal.envs.core.registry import register
+from shoal.envs.swarm.grid.scenarios import scenarios
+
+for _name, (_entry, _overrides) in scenarios().items():
+    register(f"swarm/{_name}-v1", _entry, **_overrides)

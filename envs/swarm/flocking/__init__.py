@@ -1,0 +1,1 @@
+"""Flocking: form a hollow square."""

@@ -1,0 +1,1 @@
+"""Foraging: carry food through an opening in a wall to the nest."""

@@ -1,0 +1,1 @@
+"""The grid world that the swarm tasks share: bodies, messages, windows, group metrics."""

@@ -1,0 +1,1 @@
+"""Pursuit: surround a prey that flees two cells at a time."""

@@ -1,0 +1,1 @@
+"""Synchronization: all lights on, then all off, as often as there are rounds."""

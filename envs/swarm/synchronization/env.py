@@ -1,0 +1,118 @@
+"""Synchronization of SwarmBench: all lights alike, in turns on and off.
+
+Source: arXiv 2505.04364 v4 and its code; the hard form (no clock, no numbers, lights that flip, late starts) is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from shoal.envs.core.environment import MetricSpec
+from shoal.envs.core.types import Key
+from shoal.envs.swarm.grid import observation
+from shoal.envs.swarm.grid.env import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.physics import SWITCH
+from shoal.envs.swarm.synchronization import types
+from shoal.envs.swarm.synchronization.types import Level, State
+
+
+class Synchronization(GridSwarm[State, Level]):
+    """A point for each round that ends with all lights alike, other than when it was last scored."""
+
+    Options = types.Options
+    Params = types.Params
+    options: types.Options
+    params: types.Params
+    switches = True
+    shows_flags = True
+
+    def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
+        """Checks options and numbers.
+
+        Raises:
+            UserError: for one out of its range, or too many agents.
+        """
+        super().__init__(id, options, params)
+        check_room(self.options, int(np.sum(self.ring() == 0)), "inside the walls")
+
+    def sample_level(self, key: Key, params: types.Params) -> Level:
+        """Places agents anywhere and sets each light to on or off."""
+        o = self.options
+        cell_key, light_key = jax.random.split(key)
+        i, j = distinct_cells(cell_key, jnp.asarray(self.ring() == 0), o.num_agents)
+        u = jax.random.uniform(light_key, (2, o.num_agents))
+        wakes = jnp.minimum((u[1] * (o.start_delay + 1)).astype(jnp.int32), o.start_delay)
+        return Level(i=i, j=j, light=u[0] < 0.5, wakes=wakes, params=params)
+
+    def initial_state(self, level: Level) -> State:
+        """Returns nothing scored yet."""
+        nothing = jnp.full((), -1, jnp.int32)
+        return self.opened(State(**self.open(level, level.light), wakes=level.wakes, last_sync=nothing))
+
+    def task_draws(self, key: Key, state: State) -> Float[Array, " agents"]:
+        """Returns what decides whose light flips by itself."""
+        return jax.random.uniform(key, (self.options.num_agents,))
+
+    def may_act(self, state: State) -> Array:
+        """Returns who is awake."""
+        return state.alive & (state.t[None] >= state.wakes)
+
+    def settle(
+        self, before: State, after: State, draws: Float[Array, "agents *batch"]
+    ) -> tuple[State, Array]:
+        """Switches lights and looks whether they are alike."""
+        flips = draws < jnp.asarray(after.params.flips)[None]
+        light = after.flag ^ (after.primitive == SWITCH) ^ flips
+        lit = jnp.all(light, axis=0)
+        alike = lit | ~jnp.any(light, axis=0)
+        common = lit.astype(jnp.int32)
+        scores = alike & (common != after.last_sync)
+        after = after.replace(
+            flag=light,
+            last_sync=jnp.where(scores, common, after.last_sync),
+            score=after.score + scores.astype(jnp.float32),
+        )
+        return after, jnp.zeros_like(scores)
+
+    def potential(self, state: State) -> Float[Array, "*batch"]:
+        """Returns a tenth of the share of lights that are as they must be to score next."""
+        lit = jnp.mean(state.flag.astype(jnp.float32), axis=0)
+        wanted = jnp.where(state.last_sync == 1, 1.0 - lit, lit)
+        return 0.1 * jnp.where(state.last_sync < 0, jnp.maximum(lit, 1.0 - lit), wanted)
+
+    def own_metrics(self, state: State) -> dict[str, Array]:
+        """Returns ``score_ratio``."""
+        return {"score_ratio": state.score / self.options.max_steps}
+
+    def own_specs(self) -> tuple[MetricSpec, ...]:
+        """Declares points."""
+        most = float(self.options.max_steps)
+        return (
+            MetricSpec("score", "times that all lights were alike in turn", 0.0, most, True),
+            MetricSpec("score_ratio", "the score over the rounds of an episode", 0.0, 1.0, True),
+        )
+
+    def board(self, state: State) -> Array:
+        """Returns the walls."""
+        return observation.cells(jnp.asarray(self.ring()))
+
+    def extra(self, state: State) -> Array:
+        """Returns what was last scored, -1, 0 or 1."""
+        return state.last_sync[None].astype(jnp.float32)
+
+    def extra_size(self) -> int:
+        """Returns 1."""
+        return 1
+
+    def scripted_policies(self) -> Mapping[str, Callable[[], Any]]:
+        """Returns ``scripted`` (the same as ``clock``), ``clock`` and ``vote``."""
+        from shoal.envs.swarm.synchronization.bots import Clock, Vote
+
+        return {"scripted": lambda: Clock(self), "clock": lambda: Clock(self), "vote": lambda: Vote(self)}

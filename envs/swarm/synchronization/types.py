@@ -1,0 +1,43 @@
+"""What synchronization is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flax import struct
+from jax import Array
+
+from shoal.envs.core.options import option, param
+from shoal.envs.swarm.grid import types
+
+
+@dataclass(frozen=True)
+class Options(types.Options):
+    """The task's own options."""
+
+    start_delay: int = option(
+        0, "rounds that an agent may have to wait before its first action, uniform from 0", low=0, high=1000
+    )
+
+
+@struct.dataclass
+class Params(types.Params):
+    """Numbers, [] f32 each."""
+
+    flips: Array = param(0.0, "probability that a light flips by itself in a round", low=0.0, high=1.0)
+
+
+@struct.dataclass
+class Level(types.Level):
+    """What a reset draws."""
+
+    light: Array  # [A] bool
+    wakes: Array  # [A] i32, round of the first action
+
+
+@struct.dataclass
+class State(types.State):
+    """Agents with a light each, which is their ``flag``."""
+
+    wakes: Array  # [A] i32, round of the first action
+    last_sync: Array  # [] i32, what was last scored: -1 nothing, 0 all off, 1 all on
