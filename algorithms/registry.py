@@ -17,6 +17,8 @@ _ALGORITHMS = {
     "qmix": "shoal.algorithms.qmix:QMIX",
     "pqn_vdn": "shoal.algorithms.pqn_vdn:PQNVDN",
 }
+PLANNERS = {"cao": "shoal.algorithms.cao:CAO"}
+"""Policies that learn nothing between episodes, for environments with ``metadata.extras["planning"]``."""
 
 
 def list_algorithms() -> list[str]:
@@ -36,5 +38,20 @@ def learner_class(name: str) -> type[Any]:
             return kind
     if name not in _ALGORITHMS:
         raise UserError(f"there is no algorithm {name!r}{nearest(name, list_algorithms())}")
-    module, _, attribute = _ALGORITHMS[name].partition(":")
+    return _imported(_ALGORITHMS[name])
+
+
+def planner_class(name: str) -> type[Any]:
+    """Returns the planner of that name, one of `PLANNERS`: called with an environment it makes a `Policy`.
+
+    Raises:
+        UserError: when there is none, with the nearest one.
+    """
+    if name not in PLANNERS:
+        raise UserError(f"there is no planner {name!r}{nearest(name, PLANNERS)}")
+    return _imported(PLANNERS[name])
+
+
+def _imported(place: str) -> Any:
+    module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from shoal.algorithms.blocks.learner import Group, Learner
+from shoal.algorithms.registry import PLANNERS, planner_class
 from shoal.envs.core import (
     Environment,
     IdlePolicy,
@@ -112,7 +113,9 @@ class Player:
 
 
 def resolve_policy(env: Environment[Any, Any], name: str) -> Policy:
-    """Returns a policy by name: ``random``, ``idle``, or one of the environment's own.
+    """Returns a policy by name: ``random``, ``idle``, one of the environment's own, or a planner.
+
+    Planners are `shoal.algorithms.registry.PLANNERS`, for environments that declare planning.
 
     Raises:
         UserError: when there is none, with the nearest one.
@@ -122,9 +125,16 @@ def resolve_policy(env: Environment[Any, Any], name: str) -> Policy:
         "idle": lambda: IdlePolicy(env),
         **env.scripted_policies(),
     }
+    if "planning" in env.metadata.extras:
+        makers |= {planner: partial(_plan, planner, env) for planner in PLANNERS}
     if name not in makers:
         raise UserError(f"{env.id} has no policy {name!r}{nearest(name, makers)}")
     return makers[name]()
+
+
+def _plan(name: str, env: Environment[Any, Any]) -> Policy:
+    planner: Policy = planner_class(name)(env)
+    return planner
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,12 @@ class Programs:
         """Starts with none."""
         self._found: dict[str, dict[str, float]] = {}
 
-    def note(self, event: str, seconds: float, **details: Any) -> None:
+    def note(self, event: str, duration_secs: float, **details: Any) -> None:
         """Takes one report of JAX's."""
         if event in PARTS:
             name = str(details.get("fun_name", "unnamed")).removeprefix("jit(").removesuffix(")")
             parts = self._found.setdefault(name, {})
-            parts[PARTS[event]] = parts.get(PARTS[event], 0.0) + seconds
+            parts[PARTS[event]] = parts.get(PARTS[event], 0.0) + duration_secs
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the programs that reached the compiler, the slowest first; inner functions are in theirs."""

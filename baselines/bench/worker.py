@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,12 @@ def env_task(suite: str, env: str) -> Any:
     return HostEnvTask(suite, env) if suite == "mpe2" else EnvTask(suite, env)
 
 
-TASKS = {"limits": LimitsTask, "env": env_task, "train": TrainTask, "peer-train": PeerTrainTask}
+TASKS: dict[str, Callable[..., Any]] = {
+    "limits": LimitsTask,
+    "env": env_task,
+    "train": TrainTask,
+    "peer-train": PeerTrainTask,
+}
 
 
 def main() -> None:

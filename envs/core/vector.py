@@ -109,10 +109,17 @@ class VectorEnv:
         """
         draw_keys, reset_keys = step_keys(state.keys, state.clock)
         params = self.env.params if params is None else params
-        one = self._same_step if self.mode == "same_step" else self._next_step
-        env_state, timestep = jax.vmap(one, (0, 0, 0, 0, 0, None))(
-            draw_keys, reset_keys, state.env, state.ended, action, params
-        )
+        if self.mode == "same_step":
+            step = jax.vmap(self._same_step, (0, 0, 0, 0, None))
+            env_state, timestep = step(draw_keys, reset_keys, state.env, action, params)
+        else:
+            # Who needs a new episode is known beforehand, and where episodes end together it is rarely anybody.
+            fresh = jax.lax.cond(
+                jnp.any(state.ended),
+                lambda: jax.vmap(self._fresh, (0, None))(reset_keys, params),
+                lambda: state.env,
+            )
+            env_state, timestep = jax.vmap(self._next_step)(draw_keys, fresh, state.env, state.ended, action)
         done = (timestep.terminated | timestep.truncated) & timestep.valid
         returns = state.returns + timestep.reward
         length = state.length + timestep.valid.astype(jnp.int32)
@@ -132,7 +139,7 @@ class VectorEnv:
         return jax.vmap(self.env.global_state)(state.env)
 
     def _same_step(
-        self, step_key: Any, reset_key: Any, state: PyTree, ended: Bool[Array, ""], action: Array, params: Any
+        self, step_key: Any, reset_key: Any, state: PyTree, action: Array, params: Any
     ) -> tuple[PyTree, TimeStep]:
         """Steps one copy; a finished state is replaced before it is observed."""
         state, outcome = self.env.transition(step_key, state, action)
@@ -142,11 +149,11 @@ class VectorEnv:
         return state, dataclasses.replace(timestep, first=timestep.first | done)
 
     def _next_step(
-        self, step_key: Any, reset_key: Any, state: PyTree, ended: Bool[Array, ""], action: Array, params: Any
+        self, step_key: Any, fresh: PyTree, state: PyTree, ended: Bool[Array, ""], action: Array
     ) -> tuple[PyTree, TimeStep]:
-        """Steps one copy, or resets it when its episode ended in the step before."""
+        """Steps one copy, or replaces it by a fresh one when its episode ended in the step before."""
         state, outcome = self.env.transition(step_key, state, action)
-        state = select(ended, self._fresh(reset_key, params), state)
+        state = select(ended, fresh, state)
         observation = self.env.observe(state)
         opening = first_timestep(observation, self.env.no_metrics())
         opening = dataclasses.replace(opening, valid=jnp.zeros((), bool))

@@ -30,7 +30,7 @@ LOW, HIGH = 0.0, 1.0  # the domain, both ways
 PLACE, SUBCOST = (0, 1), 2  # where a view holds the robot's own place and private subcost
 _ROUND = 3  # numbers that a view holds of one round: place and subcost
 _TINY = 1e-9  # no start costs less, so that shares of it stay finite
-_USUAL = 1000.0  # about what starts cost
+USUAL = 1000.0  # about what starts cost
 
 StateT = TypeVar("StateT")
 LevelT = TypeVar("LevelT")
@@ -59,8 +59,8 @@ class Options:
 class Motion:
     """Numbers of moves and pay."""
 
-    speed: Array = param(1.2, "largest speed along each axis, domains per unit of time", low=0.0, high=1e6)
-    time_step: Array = param(0.01, "length of a round, units of time", low=0.0, high=1e6)
+    speed: Array = param(1.2, "largest speed along each axis, domains per unit of time", low=1e-6, high=1e6)
+    time_step: Array = param(0.01, "length of a round, units of time", low=1e-6, high=1e6)
     reward_norm: Array = param(1.0, "what rewards are divided by", low=1e-6)
 
 
@@ -257,7 +257,7 @@ def whole(options: Options, team: Team) -> Float[Array, " features"]:
     unit = jnp.maximum(team.start_cost, _TINY)
     parts = [team.x, team.y, team.subcost / unit, team.past_x, team.past_y, team.past_subcost / unit]
     last = jnp.stack(
-        [team.cost / unit, team.start_cost / _USUAL, team.t.astype(jnp.float32) / options.max_steps]
+        [team.cost / unit, team.start_cost / USUAL, team.t.astype(jnp.float32) / options.max_steps]
     )
     return jnp.concatenate([*(part.ravel() for part in parts), last])
 

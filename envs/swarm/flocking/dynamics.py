@@ -1,7 +1,7 @@
 """How far agents are from a hollow square, wherever it may stand. Arrays may share trailing axes of worlds.
 
-Source: SwarmBench (arXiv 2505.04364 v4) and its code: over all translations that bring a cell of the shape onto an
-agent, the least sum of row and column distances over assignments of agents to cells.
+Source: SwarmBench (arXiv 2505.04364 v4) and its code: over all translations that bring a cell of the shape
+onto an agent, the least sum of row and column distances over assignments of agents to cells.
 """
 
 from __future__ import annotations

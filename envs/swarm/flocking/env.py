@@ -6,6 +6,7 @@ Source: arXiv 2505.04364 v4 and its code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ class Flocking(GridSwarm[State, Level]):
         """Measures the distance; the score never falls."""
         distance = dynamics.distance(after.i, after.j, self.shape, self.options.matching == "exact")
         best = jnp.maximum(after.best, after.start_distance - distance)
-        after = after.replace(distance=distance, best=best, score=best * after.params.unit)
+        after = replace(after, distance=distance, best=best, score=best * after.params.unit)
         return after, distance == 0.0
 
     def potential(self, state: State) -> Float[Array, "*batch"]:

@@ -6,7 +6,8 @@ Source: arXiv 2505.04364 v4 and its code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +30,12 @@ REFERENCE = 36.0
 
 
 class Foraging(GridSwarm[State, Level]):
-    """A point for each load of food that is carried to the nest; picking up and dropping happen by themselves."""
+    """A point for each load of food carried to the nest; picking up and dropping happen by themselves."""
 
     Options = types.Options
     Params = grid.Params
     options: types.Options
-    shows_flags = True
+    shows_flags: ClassVar[bool] = True
 
     def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
         """Checks options and numbers, and lays out the boards.
@@ -76,7 +77,8 @@ class Foraging(GridSwarm[State, Level]):
         at_nest = look_up(beside(after.board == NEST), after.i, after.j, False)
         carries = after.flag | at_food
         delivered = carries & at_nest
-        after = after.replace(
+        after = replace(
+            after,
             flag=carries & ~at_nest,
             delivered=delivered,
             score=after.score + jnp.sum(delivered, axis=0, dtype=jnp.float32),
@@ -92,7 +94,7 @@ class Foraging(GridSwarm[State, Level]):
         return self.options.credit == "agent"
 
     def potential(self, state: State) -> Array:
-        """Returns half a point for each load carried, less half the way to go over the longest one, mean or own."""
+        """Returns half a point for a load, less half the way to go over the longest one; mean or own."""
         goal = state.flag.astype(jnp.int32)
         steps = jnp.where(
             goal == 1,

@@ -38,7 +38,7 @@ def _layout(height: int, width: int, corner: int) -> np.ndarray:
 
 
 def distances(board: np.ndarray) -> np.ndarray:
-    """Returns [2, H, W] int16: steps from each free cell to one beside the food, and to one beside the nest."""
+    """Returns [2, H, W] int16: steps from each cell to one beside the food, and to one beside the nest."""
     return np.stack([_steps_beside(board, kind) for kind in (FOOD, NEST)])
 
 

@@ -1,4 +1,4 @@
-"""The frame of every swarm task on the grid: a round of messages, physics, the task's own update, and measures.
+"""The frame of every swarm task on the grid: messages, physics, the task's own update, and measures.
 
 Source: "Benchmarking LLMs' Swarm Intelligence" (SwarmBench), arXiv 2505.04364 v4, and its code.
 """
@@ -6,7 +6,8 @@ Source: "Benchmarking LLMs' Swarm Intelligence" (SwarmBench), arXiv 2505.04364 v
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -37,21 +38,21 @@ class Draws(NamedTuple):
 class GridSwarm(Environment[StateT, LevelT]):
     """A task names how it opens, what follows the physics, its potential, and what it shows.
 
-    Steps are written for one world and for a batch in trailing axes alike (`batch_last`); what opens an episode
-    and what is seen are written for one world.
+    Steps are written for one world and for a batch in trailing axes alike (`batch_last`); what opens an
+    episode and what is seen are written for one world.
     """
 
-    Options: type[Options]
+    Options: ClassVar[type[Any]] = Options
     options: Any
     params: Any
-    switches: bool = False
+    switches: ClassVar[bool] = False
     """Whether agents have lights to switch."""
-    shows_flags: bool = False
+    shows_flags: ClassVar[bool] = False
     """Whether others' flags can be seen."""
-    agents_leave: bool = False
+    agents_leave: ClassVar[bool] = False
     """Whether agents can leave the board for good; the team's points are theirs, too."""
 
-    # What a task writes --------------------------------------------------------------------------------------
+    # What a task writes -------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def board(self, state: StateT) -> Int[Array, "rows columns"]:
@@ -77,7 +78,7 @@ class GridSwarm(Environment[StateT, LevelT]):
         """Returns the state after the physics of a round; by default of agents between walls."""
         bodies = physics.Bodies(state.i, state.j, state.alive, primitive)
         bodies = physics.push(bodies, self.static(state) > 0)
-        return state.replace(i=bodies.i, j=bodies.j)
+        return replace(state, i=bodies.i, j=bodies.j)
 
     def static(self, state: StateT) -> Int[Array, "rows columns *batch"]:
         """Returns what never moves; by default the ring of walls."""
@@ -116,7 +117,7 @@ class GridSwarm(Environment[StateT, LevelT]):
         """Returns what a centralised critic reads beside cells, agents and time, for one world."""
         return jnp.zeros(0, jnp.float32)
 
-    # The frame -------------------------------------------------------------------------------------------------
+    # The frame ----------------------------------------------------------------------------------------------
 
     def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
         """Checks options and numbers.
@@ -158,7 +159,7 @@ class GridSwarm(Environment[StateT, LevelT]):
 
     def opened(self, state: StateT) -> StateT:
         """Returns an opening state with its potential."""
-        return state.replace(potential=self._potentials(state)) if self.options.reward == "shaped" else state
+        return replace(state, potential=self._potentials(state)) if self.options.reward == "shaped" else state
 
     def _potentials(self, state: StateT) -> Float[Array, "agents *batch"]:
         potential = self.potential(state)
@@ -201,9 +202,10 @@ class GridSwarm(Environment[StateT, LevelT]):
         highest = SWITCH if self.switches else SWITCH - 1
         primitive = jnp.where(may & (primitive > STAY) & (primitive <= highest), primitive, STAY)
         token = jnp.where(may & (token > 0) & (token < o.vocabulary), token, 0)
-        after = self.move(state.replace(primitive=primitive, token=token, t=state.t + 1), primitive)
+        after = self.move(replace(state, primitive=primitive, token=token, t=state.t + 1), primitive)
         after, done = self.settle(state, after, draws.task)
-        after = after.replace(
+        after = replace(
+            after,
             post=messages.send(o, state.params, state.post, token, draws.noise),
             group=group.measure(state, after),
         )
@@ -231,7 +233,7 @@ class GridSwarm(Environment[StateT, LevelT]):
         potential = jnp.where(done[None], 0.0, self._potentials(after))
         growth = jnp.asarray(after.params.discount)[None] * potential - before.potential
         weight = jnp.where(self.shaped(before, after), after.params.shaping, 0.0)
-        return reward + weight[None] * growth, after.replace(potential=potential)
+        return reward + weight[None] * growth, replace(after, potential=potential)
 
     def observe(self, state: StateT) -> Observation:
         """Returns windows and numbers; the docs page names the columns."""

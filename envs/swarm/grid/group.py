@@ -1,7 +1,7 @@
 """How a swarm behaves as a group, in the measures of SwarmBench (Appendix F); all but those of text.
 
-Every measure is taken after each round and averaged over the rounds of the episode. Arrays may share a trailing
-axis of worlds.
+Every measure is taken after each round and averaged over the rounds of the episode. Arrays may share a
+trailing axis of worlds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def measure(before: State, after: State) -> Group:
 
     Args:
         before: the state that the agents acted in.
-        after: the same agents afterwards; ``primitive`` and ``token`` hold what they did, ``t`` counts the round.
+        after: the same agents afterwards; ``primitive`` and ``token`` hold what they did.
     """
     acted, did = before.alive, after.primitive
     shape = before.group.visited.shape
@@ -127,12 +127,12 @@ def _neighbours(before: State, after: State) -> tuple[Array, Array]:
         distance = jnp.abs(there_i - after.i) + jnp.abs(there_j - after.j)
         both = before.alive & (other > 0) & after.alive & _of(other, after.alive)
         together += _count(both & (distance == 1))
-    di, dj = steps_of(after.primitive)
-    aim_i, aim_j = before.i + di, before.j + dj
+    down, right = steps_of(after.primitive)
+    aim_i, aim_j = before.i + down, before.j + right
     other = look_up(ids, aim_i, aim_j, 0)
-    moves = (di != 0) | (dj != 0)
+    moves = (down != 0) | (right != 0)
     followed = (after.i == aim_i) & (after.j == aim_j)
-    ahead = (_of(other, after.i) == aim_i + di) & (_of(other, after.j) == aim_j + dj)
+    ahead = (_of(other, after.i) == aim_i + down) & (_of(other, after.j) == aim_j + right)
     return together, _count(before.alive & moves & (other > 0) & followed & ahead)
 
 

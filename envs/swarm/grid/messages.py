@@ -1,7 +1,8 @@
 """What agents say: one token a round, heard in the next one by all within range of where the sender then is.
 
-Source: SwarmBench (arXiv 2505.04364 v4) and its code; tokens take the place of text. Noise, where it is on, is that
-of Table S.6: some tokens are replaced, and each is late by a few rounds. Arrays may share a trailing axis of worlds.
+Source: SwarmBench (arXiv 2505.04364 v4) and its code; tokens take the place of text. Noise, where it is on,
+is that of Table S.6: some tokens are replaced, and each is late by a few rounds. Arrays may share a trailing
+axis of worlds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 from jaxtyping import Float, Int
@@ -70,5 +72,6 @@ def delivered(post: Any, token: Int[Array, " agents"]) -> Int[Array, "slots agen
 
 def tokens_heard(vocabulary: int, window: Int[Array, "agents cells"]) -> Float[Array, "agents words"]:
     """Counts the tokens in windows; silence is not counted."""
-    words = jax.nn.one_hot(jnp.where(window > 0, window, -1), vocabulary, dtype=jnp.float32)
-    return jnp.sum(words, axis=1)
+    words = np.arange(vocabulary, dtype=np.int32).reshape(1, -1, 1)
+    hit = (window[:, None] == words) & (words > 0)
+    return jnp.sum(hit, axis=-1, dtype=jnp.int32).astype(jnp.float32)

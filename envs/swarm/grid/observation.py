@@ -1,7 +1,7 @@
 """What an agent sees: a window of cells around it, a few numbers, and how often it hears each token.
 
-Everything is for one world. The flat view is that of the docs page: k * k cells with 9 layers each, then row and
-column, own flag, time, score, tokens heard, own last primitive, own number, target size.
+Everything is for one world. The flat view is that of the docs page: k * k cells with 9 layers each, then row
+and column, own flag, time, score, tokens heard, own last primitive, own number, target size.
 """
 
 from __future__ import annotations
@@ -78,19 +78,36 @@ def view(
     here = place(jnp.where(state.alive, agent, 0), state.i + reach, state.j + reach, lying.shape)
     around = _windows(jnp.maximum(lying, here), state, 2 * reach + 1)
     narrow = slice(reach - k // 2, reach + k // 2 + 1)
-    window = around[:, narrow, narrow].at[:, k // 2, k // 2].set(_SELF)
-    layers = jax.nn.one_hot(window - 1, LAYERS, dtype=jnp.float32)
+    centre = np.zeros((1, k, k), bool)
+    centre[:, k // 2, k // 2] = True
+    window = jnp.where(centre, _SELF, around[:, narrow, narrow])
     parts = _numbers(options, state, score, target)
     if options.speaks:
         parts.insert(1, _heard(options, state, said, reach))
     beside = jnp.concatenate(parts, axis=-1)
-    seen = state.alive[:, None]
-    beside = jnp.where(seen, beside, 0.0)
+    window = jnp.where(state.alive[:, None, None], window, 0)
+    beside = jnp.where(state.alive[:, None], beside, 0.0)
     if options.view == "flat":
-        flat = jnp.where(seen, layers.reshape(layers.shape[0], -1), 0.0)
-        return jnp.concatenate([flat, beside], axis=-1)
+        return _beside_each_other(window.reshape(window.shape[0], -1), beside)
     planes = jnp.broadcast_to(beside[:, None, None], (*window.shape, beside.shape[-1]))
-    return jnp.concatenate([jnp.where(seen[..., None, None], layers, 0.0), planes], axis=-1)
+    return _beside_each_other(window[..., None], planes)
+
+
+def _beside_each_other(
+    kinds: Int[Array, "*lead cells"], numbers: Float[Array, "*lead numbers"]
+) -> Float[Array, "*lead features"]:
+    """Returns the layers of each cell, then the numbers: by columns, since XLA is slow to concatenate."""
+    cells, count = kinds.shape[-1], numbers.shape[-1]
+    column = np.arange(cells * LAYERS + count)
+    is_layer = column < cells * LAYERS
+    both = jnp.concatenate([kinds.astype(jnp.float32), numbers], axis=-1)
+    both = jax.lax.optimization_barrier(both)  # found once, not for every column
+    found = jnp.take(
+        both, np.where(is_layer, column // LAYERS, column - cells * (LAYERS - 1)), axis=-1, mode="clip"
+    )
+    lead = [1] * (kinds.ndim - 1)
+    hit = found == (column % LAYERS + 1).astype(np.float32).reshape(*lead, -1)
+    return jnp.where(is_layer.reshape(*lead, -1), hit.astype(jnp.float32), found)
 
 
 def _windows(board: Int[Array, "rows columns"], state: State, size: int) -> Int[Array, "agents size size"]:

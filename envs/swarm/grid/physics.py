@@ -1,21 +1,24 @@
 """How bodies on a grid push each other: four passes, up, down, left and right, each solved without a solver.
 
-Source: SwarmBench (arXiv 2505.04364 v4, Appendix A and its code): in each pass the largest set of bodies moves
-one cell that can, by an integer program over contacts and forces. Its optimum is unique. A body has a surplus
-along the pass, force less mass: +1 for an agent that pushes along, -1 for one that does not or for movable
-prey, -3 for one that pushes against, -5 for the box. In a line of touching bodies, front first, those up to
-the LAST largest prefix sum of surpluses move. Behind the box, prefix sums add up over all lines that push it;
-what stands in its way counts against them.
+Source: SwarmBench (arXiv 2505.04364 v4, Appendix A and its code): in each pass the largest set of bodies
+moves one cell that can, by an integer program over contacts and forces. Its optimum is unique. A body has a
+surplus along the pass, force less mass: +1 for an agent that pushes along, -1 for one that does not or for
+movable prey, -3 for one that pushes against, -5 for the box. In a line of touching bodies, front first, those
+up to the LAST largest prefix sum of surpluses move. Behind the box, prefix sums add up over all lines that
+push it; what stands in its way counts against them.
 
 All arrays may share trailing axes of worlds (`batch_last`). Cost is linear in cells and agents.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 from jaxtyping import Bool, Int
@@ -29,7 +32,6 @@ MARGIN = 5
 """Cells beyond each edge of a board with a box, which may stand partly outside; its shapes reach four out."""
 
 _EMPTY, _STATIC, _BOX, _BODY = range(4)
-_ONE_HOT = 1 << 15  # up to so many pairs of body and cell, comparing them all is faster than scattering
 
 
 @struct.dataclass
@@ -81,8 +83,8 @@ def push_with_box(
 ) -> tuple[Bodies, Crate]:
     """Plays the four passes on a board with open edges and a box.
 
-    A body that leaves the board is gone for the passes after; it keeps the cell beyond the edge that it went to.
-    The box blocks and carries with all its cells, also those outside, until it has left altogether.
+    A body that leaves the board is gone for the passes after; it keeps the cell beyond the edge that it went
+    to. The box blocks and carries with all its cells, also those outside, until it has left altogether.
 
     Args:
         bodies: before the round.
@@ -96,7 +98,7 @@ def push_with_box(
         box = crate.mask & jnp.any(crate.mask & on_board, axis=(0, 1), keepdims=True)
         moved, box_moves = _pass(grid, walls, box, direction)
         bodies = _shifted(bodies, moved[MARGIN:-MARGIN, MARGIN:-MARGIN], direction)
-        bodies = bodies.replace(present=bodies.present & inside(bodies.i, bodies.j, static.shape))
+        bodies = replace(bodies, present=bodies.present & inside(bodies.i, bodies.j, static.shape))
         grid = jnp.where(on_board, _carried(grid, moved, direction), 0)
         crate = Crate(
             mask=jnp.where(box_moves[None, None], _advanced(crate.mask, direction), crate.mask),
@@ -128,19 +130,12 @@ def place(
         shape: the board's: (rows, columns, *B).
     """
     rows, columns, *batch = shape
+    worlds = math.prod(batch)
     cell = jnp.where(inside(i, j, shape), i * columns + j, rows * columns)
-    if values.shape[0] * rows * columns <= _ONE_HOT:
-        cells = jnp.arange(rows * columns, dtype=jnp.int32).reshape(-1, 1, *[1] * len(batch))
-        laid = jnp.max(jnp.where(cells == cell[None], values[None], 0), axis=1)
-    else:
-
-        def scatter(values: Array, cell: Array) -> Array:
-            return jnp.zeros(rows * columns, values.dtype).at[cell].max(values, mode="drop")
-
-        for _ in batch:
-            scatter = jax.vmap(scatter, in_axes=-1, out_axes=-1)
-        laid = scatter(values, cell)
-    return laid.reshape(shape)
+    # One flat scatter, whose indices beyond the end are dropped, is faster than one for each world.
+    place = cell.reshape(-1, worlds) * worlds + np.arange(worlds, dtype=np.int32)[None]
+    flat = jnp.zeros(rows * columns * worlds, values.dtype)
+    return flat.at[place].max(values.reshape(-1, worlds), mode="drop").reshape(shape)
 
 
 def look_up(
@@ -154,12 +149,13 @@ def look_up(
         j: columns.
         beyond: of the board's dtype.
     """
-    rows, columns = board.shape[:2]
+    columns, *batch = board.shape[1:]
+    worlds = math.prod(batch)
     known = inside(i, j, board.shape)
-    cell = jnp.where(known, i * columns + j, 0)
-    flat = board.reshape(rows * columns, *board.shape[2:])
-    found = jnp.take_along_axis(flat, cell.reshape(cell.shape[0], *board.shape[2:]), axis=0)
-    return jnp.where(known, found, beyond)
+    cell = jnp.where(known, i * columns + j, 0).reshape(-1, worlds)
+    place = cell * worlds + np.arange(worlds, dtype=np.int32)[None]
+    found = board.reshape(-1).at[place].get(mode="promise_in_bounds")
+    return jnp.where(known, found.reshape(known.shape), beyond)
 
 
 def _grid(bodies: Bodies, shape: tuple[int, ...]) -> Int[Array, "rows columns *batch"]:
@@ -169,7 +165,8 @@ def _grid(bodies: Bodies, shape: tuple[int, ...]) -> Int[Array, "rows columns *b
 
 def _shifted(bodies: Bodies, moved: Bool[Array, "rows columns *batch"], direction: int) -> Bodies:
     moves = bodies.present & look_up(moved, bodies.i, bodies.j, False)
-    return bodies.replace(
+    return replace(
+        bodies,
         i=bodies.i + jnp.where(moves, ROW_STEP[direction], 0),
         j=bodies.j + jnp.where(moves, COLUMN_STEP[direction], 0),
     )

@@ -1,4 +1,4 @@
-"""Hold the line, assembled: the testbed HoldTheLine of the plug-n-play optimisation of robot teams.
+"""Hold the line, assembled: the testbed HoldTheLine of the plug-n-play robot teams.
 
 Source: IJRR 38(7), 2019, arXiv 2111.07441, and its code; the testbed is of the code, not of the paper.
 """
@@ -6,7 +6,7 @@ Source: IJRR 38(7), 2019, arXiv 2111.07441, and its code; the testbed is of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -50,7 +50,7 @@ class HoldTheLine(planar.Planar[State, Level]):
     params: types.Params
     metrics = reward.METRICS
     published = levels.PUBLISHED
-    cao: Mapping[str, float] = {"window": 5, "candidates": 400, "c_max": 1.2, "c_min": 0.009}
+    cao: ClassVar[Mapping[str, float]] = {"window": 5, "candidates": 400, "c_max": 1.2, "c_min": 0.009}
     rules = staticmethod(_rules)
 
     @property

@@ -1,6 +1,7 @@
 """How the prey flees, is caught, and appears anew. Arrays may share trailing axes of worlds.
 
-Source: SwarmBench (arXiv 2505.04364 v4) and its code; the published slip in the threshold of flight is the default.
+Source: SwarmBench (arXiv 2505.04364 v4) and its code; the published slip in the threshold of flight is the
+default.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def flight(
 def respawn(
     empty: Bool[Array, "rows columns *batch"], threats: Int[Array, "rows columns *batch"], draws: Draws
 ) -> tuple[Int[Array, "*batch"], Int[Array, "*batch"]]:
-    """Returns the first least threatened of the empty cells drawn; of these, as many count as the map has cells.
+    """Returns the first least threatened of the empty cells drawn; as many count as the map has cells.
 
     Args:
         empty: cells without agent and wall; the old prey's cell is one.
@@ -111,7 +112,7 @@ def _around(state: State, steps: np.ndarray) -> tuple[Array, Array]:
 
 
 def number_of_draws(height: int, width: int, agents: int, most: int = 4096) -> int:
-    """Returns how many cells to draw, so that nearly always as many empty ones are found as the map has cells.
+    """Returns how many cells to draw: nearly always, as many empty ones are found as the map has cells.
 
     Large maps are cut at ``most``: the best of so many cells lies where the best of more would.
     """

@@ -6,24 +6,26 @@ Source: arXiv 2505.04364 v4 and its code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import jax.numpy as jnp
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.types import Key
-from shoal.envs.swarm.grid import observation, physics, types as grid
+from shoal.envs.swarm.grid import observation, physics
+from shoal.envs.swarm.grid import types as grid
 from shoal.envs.swarm.grid.env import GridSwarm, check_room, distinct_cells
 from shoal.envs.swarm.grid.physics import STAY, place
 from shoal.envs.swarm.pursuit import dynamics, types
 from shoal.envs.swarm.pursuit.types import Draws, Level, State
 
 REFERENCE = 25.0
-"""Captures that a coordinated script reaches in 100 rounds: what ``score_ratio`` and the agents' view divide by."""
+"""Captures that a coordinated script reaches in 100 rounds: ``score_ratio`` and the view divide by it."""
 
 
 class Pursuit(GridSwarm[State, Level]):
@@ -95,7 +97,7 @@ class Pursuit(GridSwarm[State, Level]):
             action=jnp.concatenate([primitive, jnp.full_like(primitive[:1], STAY)]),
         )
         bodies = physics.push(bodies, self.static(state) > 0)
-        return state.replace(i=bodies.i[:-1], j=bodies.j[:-1], prey_i=bodies.i[-1], prey_j=bodies.j[-1])
+        return replace(state, i=bodies.i[:-1], j=bodies.j[:-1], prey_i=bodies.i[-1], prey_j=bodies.j[-1])
 
     def settle(self, before: State, after: State, draws: Draws) -> tuple[State, Array]:
         """Scores a capture and places the next prey, or lets the prey flee."""
@@ -109,7 +111,8 @@ class Pursuit(GridSwarm[State, Level]):
         caught = dynamics.is_caught(empty, after)
         fled = dynamics.flight(empty & ~prey, threats, after, self.options.threshold == "own")
         new = dynamics.respawn(empty, threats, draws)
-        after = after.replace(
+        after = replace(
+            after,
             prey_i=jnp.where(caught, new[0], fled[0]),
             prey_j=jnp.where(caught, new[1], fled[1]),
             prey_static=after.prey_static | caught,
@@ -119,7 +122,7 @@ class Pursuit(GridSwarm[State, Level]):
         return after, jnp.zeros_like(caught)
 
     def potential(self, state: State) -> Float[Array, "*batch"]:
-        """Returns a quarter of the blocked share of the prey's neighbours, less that of four agents' distance."""
+        """Returns a quarter of the blocked share of the prey's neighbours, less one of agents' distance."""
         o = self.options
         distance = jnp.abs(state.i - state.prey_i[None]) + jnp.abs(state.j - state.prey_j[None])
         nearest = -jax.lax.top_k(-jnp.moveaxis(distance, 0, -1), min(4, o.num_agents))[0]

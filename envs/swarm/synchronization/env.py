@@ -1,12 +1,14 @@
 """Synchronization of SwarmBench: all lights alike, in turns on and off.
 
-Source: arXiv 2505.04364 v4 and its code; the hard form (no clock, no numbers, lights that flip, late starts) is ours.
+Source: arXiv 2505.04364 v4 and its code; the hard form (no clock, no numbers, lights that flip, late starts)
+is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +32,8 @@ class Synchronization(GridSwarm[State, Level]):
     Params = types.Params
     options: types.Options
     params: types.Params
-    switches = True
-    shows_flags = True
+    switches: ClassVar[bool] = True
+    shows_flags: ClassVar[bool] = True
 
     def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
         """Checks options and numbers.
@@ -74,7 +76,8 @@ class Synchronization(GridSwarm[State, Level]):
         alike = lit | ~jnp.any(light, axis=0)
         common = lit.astype(jnp.int32)
         scores = alike & (common != after.last_sync)
-        after = after.replace(
+        after = replace(
+            after,
             flag=light,
             last_sync=jnp.where(scores, common, after.last_sync),
             score=after.score + scores.astype(jnp.float32),

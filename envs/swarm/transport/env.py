@@ -6,7 +6,8 @@ Source: arXiv 2505.04364 v4 and its code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class Transport(GridSwarm[State, Level]):
     Options = types.Options
     Params = grid.Params
     options: types.Options
-    agents_leave = True
+    agents_leave: ClassVar[bool] = True
 
     def __init__(self, id: str = "", options: Any = None, params: Any = None) -> None:
         """Checks options and numbers, and lays out the boards.
@@ -81,8 +82,8 @@ class Transport(GridSwarm[State, Level]):
         bodies = physics.Bodies(state.i, state.j, state.alive, primitive)
         crate = physics.Crate(state.box, state.box_i, state.box_j)
         bodies, crate = physics.push_with_box(bodies, self.static(state) > 0, crate)
-        return state.replace(
-            i=bodies.i, j=bodies.j, alive=bodies.present, box=crate.mask, box_i=crate.i, box_j=crate.j
+        return replace(
+            state, i=bodies.i, j=bodies.j, alive=bodies.present, box=crate.mask, box_i=crate.i, box_j=crate.j
         )
 
     def settle(self, before: State, after: State, draws: Any) -> tuple[State, Array]:
@@ -90,7 +91,7 @@ class Transport(GridSwarm[State, Level]):
         left = before.alive & ~after.alive
         share = self._share(before)
         score = after.score + share * jnp.sum(left, axis=0, dtype=jnp.float32)
-        return after.replace(left=left, score=score), ~jnp.any(after.alive, axis=0)
+        return replace(after, left=left, score=score), ~jnp.any(after.alive, axis=0)
 
     def _share(self, before: State) -> Float[Array, "*batch"]:
         """Returns what leaving in the round that begins adds."""

@@ -41,7 +41,7 @@ def hooked(height: int, width: int) -> Layouts:
 
 
 def square(height: int, width: int) -> Layouts:
-    """Returns a box of 4 x 4 set into a gap of each side, at each place from one on that leaves the corners."""
+    """Returns a box of 4 x 4 set into a gap of each side, at each place that leaves the corners."""
     found = []
     for turned in (False, True):
         rows, columns = (width, height) if turned else (height, width)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from shoal.envs.swarm.grid.physics import DOWN, LEFT, MARGIN, RIGHT, ROW_STEP, UP, BOX_MASS, look_up
+from shoal.envs.swarm.grid.physics import BOX_MASS, DOWN, LEFT, MARGIN, RIGHT, ROW_STEP, UP, look_up
 from shoal.envs.swarm.transport.types import State
 
 OUTWARD = 4  # pushes outward that take the box off the map
@@ -53,7 +53,7 @@ def pushers(state: State) -> Array:
 
 
 def potential(state: State) -> Float[Array, "*batch"]:
-    """Returns half a point for five pushers in place, one for the box's way, and less for agents far from the gap."""
+    """Returns half a point for five pushers in place, one for the box's way, less for the way to the gap."""
     count = jnp.sum(pushers(state), axis=0).astype(jnp.float32)
     way = progress(state)
     ready = 0.5 * jnp.minimum(count, BOX_MASS) / BOX_MASS
@@ -61,7 +61,7 @@ def potential(state: State) -> Float[Array, "*batch"]:
 
 
 def far_from_gap(state: State) -> Float[Array, "*batch"]:
-    """Returns how far agents on the board are from the nearest cell of the gap over half the perimeter, mean."""
+    """Returns how far agents on the board are from the gap, mean, over half the perimeter."""
     rows, columns = state.board.shape[:2]
     i = jnp.arange(rows, dtype=jnp.int32).reshape(-1, 1, *[1] * state.t.ndim)
     j = jnp.arange(columns, dtype=jnp.int32).reshape(1, -1, *[1] * state.t.ndim)

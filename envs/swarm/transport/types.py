@@ -17,7 +17,7 @@ class Options(types.Options):
 
     box: str = option(
         "hooked",
-        "a box of 13 cells that must be pushed aside first, or the 4 x 4 one of the benchmark's early version",
+        "a box of 13 cells that must be pushed aside first, or 4 x 4 as in the benchmark's early version",
         choices=("hooked", "square"),
     )
     credit: str = option(
