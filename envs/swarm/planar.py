@@ -60,7 +60,7 @@ class Motion:
     """Numbers of moves and pay."""
 
     speed: Array = param(1.2, "largest speed along each axis, domains per unit of time", low=1e-6, high=1e6)
-    time_step: Array = param(0.01, "length of a round, units of time", low=1e-6, high=1e6)
+    time_step: Array = param(0.01, "length of a round, units of time", low=1e-6, high=1e3)
     reward_norm: Array = param(1.0, "what rewards are divided by", low=1e-6)
 
 

@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -45,33 +46,41 @@ def density_at(
 def sample(
     options: Options,
     params: Params,
-    evidence: Float[Array, "flat flat"],
+    evidence: Float[Array, "sums sums"],
     x: Float[Array, " agents"],
     y: Float[Array, " agents"],
     near: Nearest,
-) -> Float[Array, "flat flat"]:
-    """Adds what the robots sample where they are: Lambda grows by the basis there, times itself."""
-    along_x, along_y = bells(options, params, x), bells(options, params, y)
-    basis = (along_x[:, :, None] * along_y[:, None, :]).reshape(x.shape[0], -1)  # [A, B * B]
-    counted = basis
+) -> Float[Array, "sums sums"]:
+    """Adds where the robots sample, as bells around the places halfway between centres."""
+    in_x, in_y = (jnp.exp(-((at[:, None] - options.middles[None]) ** 2) / params.variance) for at in (x, y))
     if options.weight == "common-neighbours":
-        counted = basis * common_neighbours(options, near)[:, None]
-    return evidence + params.time_step * jnp.matmul(counted.T, basis, precision=_EXACT)
+        in_x = in_x * common_neighbours(options, near)[:, None]
+    return evidence + params.time_step * jnp.matmul(in_x.T, in_y, precision=_EXACT)
 
 
 def follow(
+    options: Options,
     params: Params,
     estimate: Float[Array, "basis basis"],
     weights: Float[Array, "basis basis"],
-    evidence: Float[Array, "flat flat"],
+    evidence: Float[Array, "sums sums"],
 ) -> Float[Array, "basis basis"]:
     """Moves the estimate towards what the samples say, by one Euler step.
 
-    The published update is -g (Lambda a' - lambda); since samples have no noise, lambda is Lambda a.
+    The published update is -g (Lambda a' - lambda). Since samples have no noise, lambda is Lambda a. And the
+    product of two bells is one halfway between them, times one of their distance: Lambda's entry for the
+    functions at (a, b) and (c, d) is ``evidence[a + c, b + d]`` times factors that do not change.
     """
-    error = jnp.matmul(evidence, (estimate - weights).ravel(), precision=_EXACT).reshape(estimate.shape)
-    step = -params.gain * params.time_step * error
-    return jnp.minimum(jnp.where(estimate + step < params.floor, estimate, estimate + step), params.ceiling)
+    index = np.arange(options.basis)
+    sums = index[:, None] + index[None]
+    far = options.centres[:, None] - options.centres[None]
+    apart = jnp.exp(-far * far / (4.0 * params.variance))  # [B, B]
+    # By a, c, b, d.
+    between = evidence[sums[:, :, None, None], sums[None, None]] * apart[:, :, None, None] * apart[None, None]
+    wrong = (estimate - weights)[None, :, None, :]
+    error = jnp.sum(between * wrong, axis=(1, 3)) / (2.0 * math.pi * params.variance) ** 2
+    moved = estimate - params.gain * params.time_step * error
+    return jnp.minimum(jnp.where(moved < params.floor, estimate, moved), params.ceiling)
 
 
 def common_neighbours(options: Options, near: Nearest) -> Float[Array, " agents"]:

@@ -28,7 +28,7 @@ def _rules(options: types.Options, state: State, action: Array) -> tuple[State, 
     x, y = planar.move(state.team, action, params)
     near = reward.stand(options, x, y)
     evidence = dynamics.sample(options, params, state.evidence, x, y, near)
-    estimate = dynamics.follow(params, state.estimate, state.weights, evidence)
+    estimate = dynamics.follow(options, params, state.estimate, state.weights, evidence)
     truth = dynamics.density_on_lattice(options, params, state.weights)
     if options.density == "known":
         density = before = judging = truth
@@ -68,8 +68,8 @@ class AdaptiveCoverage(planar.Planar[State, Level]):
     @property
     def state_size(self) -> int:
         """How many numbers the global state has."""
-        flat = self.options.basis**2
-        return planar.whole_size(self.options) + 2 * flat + flat**2 + 2
+        o = self.options
+        return planar.whole_size(o) + 2 * o.basis**2 + (2 * o.basis - 1) ** 2 + 2
 
     def sample_level(self, key: Key, params: types.Params) -> Level:
         """Places the robots."""
@@ -79,15 +79,16 @@ class AdaptiveCoverage(planar.Planar[State, Level]):
         """Returns the robots before their first move, their places measured and the first samples taken."""
         o, params = self.options, level.params
         near = reward.stand(o, level.x, level.y)
-        flat = o.basis**2
         guess = jnp.full((o.basis, o.basis), params.floor, jnp.float32)
-        evidence = dynamics.sample(o, params, jnp.zeros((flat, flat)), level.x, level.y, near)
+        evidence = dynamics.sample(
+            o, params, jnp.zeros((2 * o.basis - 1, 2 * o.basis - 1)), level.x, level.y, near
+        )
         truth = reward.cost(near, dynamics.density_on_lattice(o, params, level.weights))
         cost = reward.cost(near, dynamics.density_on_lattice(o, params, guess))
         return State(
             team=planar.opened(o, level.x, level.y, truth if o.density == "known" else cost),
             weights=level.weights,
-            estimate=dynamics.follow(params, guess, level.weights, evidence),
+            estimate=dynamics.follow(o, params, guess, level.weights, evidence),
             judged=guess,
             evidence=evidence,
             true_cost=truth,
@@ -113,7 +114,7 @@ class AdaptiveCoverage(planar.Planar[State, Level]):
                 costs,
                 state.weights.ravel() / unit,
                 state.estimate.ravel() / unit,
-                state.evidence.ravel() * (params.gain * params.time_step),
+                state.evidence.ravel(),
             ]
         )
 

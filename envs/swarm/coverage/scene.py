@@ -15,6 +15,7 @@ from shoal.envs.swarm.coverage.reward import stand
 from shoal.envs.swarm.coverage.types import Options, State
 
 TITLE = "Adaptive coverage"
+SHADES = (0.4, 0.75)  # of the first eight robots, and of the next eight, who have the same colours
 
 
 def clip(options: Options, recording: Recording) -> draw.Clip:
@@ -42,12 +43,14 @@ def picture(options: Options, state: State, owner: np.ndarray, density: np.ndarr
     size = pitch * (0.25 + 0.7 * np.sqrt(density / max(float(np.max(density)), 1e-9)))
     x, y = options.points
     items: list[draw.Item] = [
-        draw.Rectangle(x[k], y[k], size[k], size[k], fill=draw.cycle_color(int(owner[k])), opacity=0.45)
-        for k in range(len(owner))
+        draw.Rectangle(
+            x[k], y[k], size[k], size[k], fill=draw.cycle_color(robot), opacity=SHADES[robot // 8 % 2]
+        )
+        for k, robot in enumerate(owner.tolist())
     ]
     weights = np.asarray(state.weights)
     for a, b in np.argwhere(weights > 0.5 * weights.max()):
         where = options.centres[a], options.centres[b]
         items.append(draw.Circle(*where, 0.14, None, draw.DARK_GREY, 0.004))
     items += planar_scenery.robots(state.team)
-    return planar_scenery.picture(items, TITLE, state.team, f"   by the true density {state.true_cost:.1f}")
+    return planar_scenery.picture(items, TITLE, state.team, f"   true cost {state.true_cost:.1f}")

@@ -53,6 +53,11 @@ class Options(planar.Options):
         return x.ravel(), y.ravel()
 
     @property
+    def middles(self) -> np.ndarray:
+        """[2 * B - 1] f32, the coordinates halfway between centres a and c, in the order of a + c."""
+        return (np.arange(2, 2 * self.basis + 1) / (2 * (self.basis + 1))).astype(np.float32)
+
+    @property
     def centres(self) -> np.ndarray:
         """[B] f32, the coordinates of the basis functions' centres, the same both ways."""
         return (np.arange(1, self.basis + 1) / (self.basis + 1)).astype(np.float32)
@@ -65,7 +70,7 @@ class Params(planar.Motion):
     variance: Array = param(0.02, "of the basis functions, along each axis", low=1e-4, high=1e4)
     hot: Array = param(100.0, "true weight of the two large basis functions", low=0.0, high=1e6)
     cold: Array = param(0.1, "true weight of the others", low=0.0, high=1e6)
-    gain: Array = param(0.01, "how fast the estimate follows the samples", low=0.0, high=1e6)
+    gain: Array = param(0.01, "how fast the estimate follows the samples", low=0.0, high=1e3)
     floor: Array = param(0.1, "no estimated weight starts or falls below", low=0.0, high=1e6)
     ceiling: Array = param(10_000.0, "no estimated weight rises above", low=0.0, high=1e6)
 
@@ -88,7 +93,9 @@ class State:
     weights: Array  # [B, B] f32, true
     estimate: Array  # [B, B] f32, estimated weights, the last round's samples included
     judged: Array  # [B, B] f32, the estimate by which J was measured: without those samples
-    evidence: Array  # [B * B, B * B] f32, the matrix Lambda of the samples so far
+    evidence: (
+        Array  # [2 * B - 1, 2 * B - 1] f32, the samples so far: what Lambda is made of (dynamics.follow)
+    )
     true_cost: Array  # [] f32, J by the true density
     true_start_cost: Array  # [] f32, that of the start
     params: Params

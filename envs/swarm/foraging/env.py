@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from shoal.envs.core.environment import MetricSpec
+from shoal.envs.core.errors import UserError
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.foraging import levels, types
 from shoal.envs.swarm.foraging.types import Level, State
@@ -45,7 +46,12 @@ class Foraging(GridSwarm[State, Level]):
         """
         super().__init__(id, options, params)
         o = self.options
-        self.layouts = levels.layouts(o.height, o.width)
+        height, width = o.height // o.tiles, o.width // o.tiles
+        if (height * o.tiles, width * o.tiles) != (o.height, o.width) or min(height, width) < 8:
+            raise UserError(
+                f"tiles={o.tiles} must divide height={o.height} and width={o.width} into maps of at least 8 x 8"
+            )
+        self.layouts = levels.tiled(levels.layouts(height, width), o.tiles)
         check_room(o, int(np.min(np.sum(self.layouts == 0, axis=(1, 2)))), "on free cells")
         self.distances = np.zeros((len(self.layouts), 2, 0, 0), np.int16)
         self.longest = 1.0

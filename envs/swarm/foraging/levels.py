@@ -37,6 +37,21 @@ def _layout(height: int, width: int, corner: int) -> np.ndarray:
     return board
 
 
+def tiled(layouts: np.ndarray, tiles: int) -> np.ndarray:
+    """Returns boards of ``tiles`` by ``tiles`` copies each, with one ring of walls around all of them."""
+    if tiles == 1:
+        return layouts
+    inner = layouts.copy()
+    for rim in (inner[:, [0, -1], :], inner[:, :, [0, -1]]):
+        assert np.all(rim == WALL)
+    inner[:, [0, -1], :] = 0
+    inner[:, :, [0, -1]] = 0
+    boards = np.tile(inner, (1, tiles, tiles))
+    boards[:, [0, -1], :] = WALL
+    boards[:, :, [0, -1]] = WALL
+    return boards
+
+
 def distances(board: np.ndarray) -> np.ndarray:
     """Returns [2, H, W] int16: steps from each cell to one beside the food, and to one beside the nest."""
     return np.stack([_steps_beside(board, kind) for kind in (FOOD, NEST)])

@@ -15,6 +15,12 @@ from shoal.envs.swarm.grid import types
 class Options(types.Options):
     """The task's own options."""
 
+    tiles: int = option(
+        1,
+        "how many copies of the map lie side by side each way, without walls between: food and nest for many",
+        low=1,
+        high=256,
+    )
     credit: str = option(
         "team",
         "who is paid for a delivery: everybody, as published, or who delivers",

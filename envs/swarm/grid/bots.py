@@ -14,8 +14,11 @@ from jaxtyping import Bool, Float, Int
 from shoal.envs.core.policy import Scripted
 from shoal.envs.core.types import Key, Observation, PyTree
 from shoal.envs.swarm.grid.observation import LAYERS
-from shoal.envs.swarm.grid.physics import PRIMITIVES
-from shoal.envs.swarm.grid.types import Options, State
+from shoal.envs.swarm.grid.physics import COLUMN_STEP, PRIMITIVES, ROW_STEP, SWITCH
+from shoal.envs.swarm.grid.types import Options
+
+ON, OFF, SELF = 2, 3, LAYERS - 1
+"""Layers of a window: other agents with their flags on, and off (on where flags are not shown), and oneself."""
 
 
 class Planner(Scripted):
@@ -42,19 +45,26 @@ class Planner(Scripted):
 
 
 class Local(Scripted):
-    """Rules that read each agent's own view: a subclass writes `decide` for agents of any leading shape."""
+    """Rules that read each agent's own view: a subclass writes `decide` for one agent, which is silent."""
 
     def __init__(self, env: Any) -> None:
         """Reads sizes and the forms of views and actions of a grid swarm."""
         self.options: Options = env.options
 
     @abc.abstractmethod
-    def decide(self, key: Key, seen: Seen) -> Int[Array, "*agents"]:
-        """Returns everybody's primitive."""
+    def decide(self, key: Key, seen: Seen) -> Int[Array, ""]:
+        """Returns the agent's primitive."""
 
     def choose(self, key: Key, observation: Observation, state: PyTree) -> Array:
-        """Decides for everybody at once, each from its own row."""
-        primitive = self.decide(key, read(self.options, observation.view))
+        """Decides for every agent by itself."""
+
+        def one(key: Key, view: Array) -> Array:
+            return self.decide(key, read(self.options, view))
+
+        agents = observation.alive.shape
+        for _ in agents:
+            one = jax.vmap(one)
+        primitive = one(jax.random.split(key, agents), observation.view)
         return acted(self.options, primitive, observation.action_mask)
 
 
@@ -80,37 +90,40 @@ def acted(options: Options, primitive: Int[Array, "*agents"], mask: Any) -> Arra
 
 
 class Seen(NamedTuple):
-    """An agent's view in its parts."""
+    """What one agent sees, in its parts."""
 
-    window: Float[Array, "*agents side side 9"]  # layers of the cells around
-    i: Int[Array, "*agents"]  # own row
-    j: Int[Array, "*agents"]  # own column
-    flag: Bool[Array, "*agents"]  # own
-    last: Bool[Array, "*agents primitives"]  # what it did last; none before its first round
-    number: Int[Array, "*agents"]  # which one it is, 0 where agents do not know
+    window: Bool[Array, "side side layers"]  # what stands in the cells around
+    i: Int[Array, ""]  # own row
+    j: Int[Array, ""]  # own column
+    flag: Bool[Array, ""]  # own
+    fresh: Bool[Array, ""]  # whether nothing was done yet
+    number: Int[Array, ""]  # which agent it is, 0 where agents do not know
+
+    def others(self) -> Bool[Array, "side side"]:
+        """Returns the cells where something stands, the own one left out."""
+        return jnp.any(self.window[..., :SELF], axis=-1)
+
+    def blocked(self) -> Bool[Array, "5"]:
+        """Returns which primitives from to stay to right lead where something is seen to stand."""
+        taken, centre = jnp.pad(self.others(), 1), self.window.shape[0] // 2 + 1
+        return taken[centre + np.array(ROW_STEP[:SWITCH]), centre + np.array(COLUMN_STEP[:SWITCH])]
 
 
-def read(
-    options: Options, view: Float[Array, "*agents features"] | Float[Array, "*agents side side layers"]
-) -> Seen:
-    """Takes a view of either kind apart."""
+def read(options: Options, view: Float[Array, "..."]) -> Seen:
+    """Takes the view of one agent apart, of either kind."""
     k = options.view_size
     if options.view == "grid":
-        window, numbers = view[..., :LAYERS], view[..., 0, 0, LAYERS:]
+        window, numbers = view[..., :LAYERS], view[0, 0, LAYERS:]
     else:
-        window = view[..., : k * k * LAYERS].reshape(*view.shape[:-1], k, k, LAYERS)
-        numbers = view[..., k * k * LAYERS :]
-    words = options.vocabulary if options.speaks else 0
-    last = numbers[..., 5 + words : 5 + words + PRIMITIVES]
-    number = jnp.zeros(view.shape[:-1] if options.view == "flat" else view.shape[:-3], jnp.int32)
-    if options.agent_id:
-        start = 5 + words + PRIMITIVES
-        number = jnp.argmax(numbers[..., start : start + options.num_agents], axis=-1).astype(jnp.int32)
+        window, numbers = view[: k * k * LAYERS].reshape(k, k, LAYERS), view[k * k * LAYERS :]
+    start = 5 + (options.vocabulary if options.speaks else 0)
+    last, rest = numbers[start : start + PRIMITIVES], numbers[start + PRIMITIVES :]
+    number = jnp.argmax(rest[: options.num_agents]) if options.agent_id else 0
     return Seen(
-        window=window,
-        i=jnp.round(numbers[..., 0] * (options.height - 1)).astype(jnp.int32),
-        j=jnp.round(numbers[..., 1] * (options.width - 1)).astype(jnp.int32),
-        flag=numbers[..., 2] > 0.5,
-        last=last > 0.5,
-        number=number,
+        window=window > 0.5,
+        i=jnp.round(numbers[0] * (options.height - 1)).astype(jnp.int32),
+        j=jnp.round(numbers[1] * (options.width - 1)).astype(jnp.int32),
+        flag=numbers[2] > 0.5,
+        fresh=~jnp.any(last > 0.5),
+        number=jnp.asarray(number, jnp.int32),
     )

@@ -146,9 +146,10 @@ def _numbers(
         return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (agents,))
 
     time = state.t / options.max_steps if options.show_time else jnp.zeros(())
+    placed = 1.0 if options.show_place else 0.0
     before = [
-        state.i / (options.height - 1),
-        state.j / (options.width - 1),
+        placed * state.i / (options.height - 1),
+        placed * state.j / (options.width - 1),
         state.flag.astype(jnp.float32),
         same(time),
         same(score),

@@ -39,11 +39,29 @@ HARD: dict[str, tuple[str, dict[str, Any]]] = {
     "transport-easy": ("transport", {"box": "square"}),
 }
 
+CROWDS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{task}-{name}": (
+        task,
+        {
+            "height": side,
+            "width": side,
+            "num_agents": agents,
+            "vocabulary": 0,
+            "agent_id": False,
+            "show_place": False,
+            **({"tiles": side // 10} if task == "foraging" else {}),
+        },
+    )
+    for task in ("foraging", "pursuit")
+    for name, side, agents in (("1k", 100, 1_000), ("10k", 320, 10_000), ("100k", 1_000, 100_000))
+}
+"""Swarms of up to a hundred thousand, a tenth of the cells taken; foragers find food and a nest in every 10 x 10."""
+
 
 def scenarios() -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns name -> (entry point, overrides)."""
     found: dict[str, tuple[str, dict[str, Any]]] = {name: (entry, {}) for name, entry in TASKS.items()}
-    for name, (task, overrides) in HARD.items():
+    for name, (task, overrides) in (HARD | CROWDS).items():
         found[name] = (TASKS[task], overrides)
     for task, entry in TASKS.items():
         for name, overrides in SWEEPS.items():

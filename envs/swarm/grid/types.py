@@ -39,6 +39,7 @@ class Options:
         False, "one action for primitive and token together, for learners of values, instead of two"
     )
     agent_id: bool = option(True, "whether agents see which one they are")
+    show_place: bool = option(True, "whether agents see their row and column")
     show_time: bool = option(True, "whether agents see the share of the rounds that is over")
     reward: str = option(
         "score",

@@ -1,4 +1,4 @@
-"""Scripted pursuers who know where the prey is: one shares out the cells around it, one runs straight at it."""
+"""Scripted pursuers who know where the prey is: four share out the cells around it, or all run straight at it."""
 
 from __future__ import annotations
 
@@ -8,75 +8,76 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from shoal.envs.common.assignment import assign
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import paths
 from shoal.envs.swarm.grid.bots import Planner
-from shoal.envs.swarm.grid.paths import FAR
+from shoal.envs.swarm.grid.paths import FAR, MOVES
+from shoal.envs.swarm.grid.physics import COLUMN_STEP, ROW_STEP
 from shoal.envs.swarm.pursuit.types import State
 
 if TYPE_CHECKING:
     from shoal.envs.swarm.pursuit.env import Pursuit
 
-
-def _diamond(radius: int) -> list[tuple[int, int]]:
-    """Returns the cells whose row and column distances add up to a radius."""
-    reach = range(-radius, radius + 1)
-    return [(i, j) for i in reach for j in reach if abs(i) + abs(j) == radius]
+_SIDES = 4
+_HESITATES = 0.1
 
 
 class Slots(Planner):
-    """Shares out the four cells around the prey, those two away to the rest, and walks there; reads the state.
+    """Sends one agent to each cell beside the prey and has the rest stand where they are; reads the whole state.
 
-    Shares make the sum of the ways least, each to the power 1.5, so that nobody has far to go.
+    Ways are shared out so that their sum, each to the power 1.5, is least: nobody has far to go. Who stands apart
+    is where the next prey appears: it looks for cells with few agents around.
     """
 
     def __init__(self, env: Pursuit) -> None:
-        """Reads sizes."""
+        """Reads the board."""
         super().__init__(env)
-        self.ring = env.ring()
-        self.offsets = np.array(_diamond(1) + _diamond(2), np.int32)
-        self.penalty = np.array([0.0] * 4 + [6.0] * 8, np.float32)
+        self.floor = env.ring() == 0
 
     def plan(self, key: Key, state: State) -> Int[Array, " agents"]:
         """Walks, those nearest to their cell first."""
-        shape = (self.options.height, self.options.width)
-        slot_i, slot_j = state.prey_i[None] + self.offsets[:, 0], state.prey_j[None] + self.offsets[:, 1]
-        free = (self.ring == 0) & ~paths.on_cells(state.prey_i, state.prey_j, shape)
-        goals = paths.on_cells(slot_i, slot_j, shape) & free[None]
-        steps = paths.steps_to(goals, free)
-        far = jax.vmap(lambda field: field[state.i, state.j])(steps)  # [S, A]
-        cost = jnp.where(far < FAR, far.astype(jnp.float32) ** 1.5 + self.penalty[:, None], 200.0)
-        agents = self.options.num_agents
-        spare = jnp.full((agents, agents), 150.0)
-        mine = assign(jnp.concatenate([cost.T, spare], axis=1))
-        field = steps[jnp.minimum(mine, len(self.offsets) - 1)]
-        waits = mine >= len(self.offsets)
-        value = paths.around(field, state.i, state.j, FAR).astype(jnp.float32)
-        value = jnp.where(waits[:, None], 0.0, value)
-        moves = paths.around(free, state.i, state.j, False)
-        value = jnp.where(moves, value, jnp.inf)
-        order = jnp.argsort(value[:, 0]).astype(jnp.int32)
-        return paths.claim(state.i, state.j, state.alive, value, order)
+        free = self.floor & ~paths.on_cells(state.prey_i, state.prey_j, self.floor.shape)
+        slot_i = state.prey_i[None] + np.array(ROW_STEP[1:MOVES], np.int32)
+        slot_j = state.prey_j[None] + np.array(COLUMN_STEP[1:MOVES], np.int32)
+        steps = paths.steps_to(paths.on_cells(slot_i, slot_j, free.shape) & free[None], free)
+        slot = self._shared(steps[:, state.i, state.j])
+        value = paths.around(steps[jnp.maximum(slot, 0)], state.i, state.j, FAR)
+        # Now and then one hesitates, else prey and pursuers can go round in circles for ever.
+        goes = (slot >= 0) & (jax.random.uniform(key, slot.shape) > _HESITATES)
+        open_cells = paths.around(free, state.i, state.j, False) & goes[:, None]
+        cost = jnp.where(open_cells, value.astype(jnp.float32), jnp.inf)
+        return paths.claim(state.i, state.j, state.alive, cost, jnp.argsort(value[:, 0]).astype(jnp.int32))
+
+    def _shared(self, steps: Int[Array, "slots agents"]) -> Int[Array, " agents"]:
+        """Returns the cell that each agent goes to, -1 for none."""
+        agents = steps.shape[1]
+        reached = steps < FAR
+        cost = jnp.where(reached, steps.astype(jnp.float32) ** 1.5, 0.0)
+        nobody = jnp.full((_SIDES, max(_SIDES - agents, 0)), 1e4, jnp.float32)
+        agent = assign(jnp.concatenate([cost, nobody], axis=1))
+        known: Bool[Array, " slots"] = jnp.any(reached, axis=1)
+        goes = (agent[:, None] == np.arange(agents)) & known[:, None]
+        return jnp.where(jnp.any(goes, axis=0), jnp.argmax(goes, axis=0).astype(jnp.int32), -1)
 
 
 class Greedy(Planner):
-    """Steps nearer to the prey wherever that is free, those nearest first; stays beside it. Reads its position."""
+    """Steps nearer to the prey wherever that is free, those nearest first, and stays beside it; reads the state."""
 
     def __init__(self, env: Pursuit) -> None:
-        """Reads sizes."""
+        """Reads the board."""
         super().__init__(env)
-        self.ring = env.ring()
+        self.floor = env.ring() == 0
 
     def plan(self, key: Key, state: State) -> Int[Array, " agents"]:
-        """Chases."""
-        shape = (self.options.height, self.options.width)
-        rows, columns = (np.arange(size, dtype=np.int32) for size in shape)
+        """Runs."""
+        rows, columns = (np.arange(size, dtype=np.int32) for size in self.floor.shape)
         away = jnp.abs(rows[:, None] - state.prey_i) + jnp.abs(columns[None] - state.prey_j)
-        free = (self.ring == 0) & (away > 0)
-        cost = jnp.where(free, away.astype(jnp.float32), jnp.inf)
-        value = paths.around(cost, state.i, state.j, jnp.inf)
-        order = jnp.argsort(value[:, 0]).astype(jnp.int32)
-        return paths.claim(state.i, state.j, state.alive, value, order)
+        taken = paths.covered(state.i, state.j, state.alive, self.floor.shape)
+        free = self.floor & (away > 0) & ~taken
+        value = paths.around(away, state.i, state.j, FAR)
+        open_cells = paths.around(free, state.i, state.j, False).at[:, 0].set(True)
+        cost = jnp.where(open_cells, value.astype(jnp.float32), jnp.inf)
+        return paths.claim(state.i, state.j, state.alive, cost, jnp.argsort(value[:, 0]).astype(jnp.int32))

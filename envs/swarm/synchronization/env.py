@@ -84,11 +84,21 @@ class Synchronization(GridSwarm[State, Level]):
         )
         return after, jnp.zeros_like(scores)
 
-    def potential(self, state: State) -> Float[Array, "*batch"]:
-        """Returns a tenth of the share of lights that are as they must be to score next."""
+    def credits_agents(self) -> bool:
+        """Returns whether the shaped reward is each agent's own."""
+        return self.options.credit == "agent"
+
+    def potential(self, state: State) -> Array:
+        """Returns a tenth of the share of lights that are as ``potential`` says, or of one's own."""
         lit = jnp.mean(state.flag.astype(jnp.float32), axis=0)
-        wanted = jnp.where(state.last_sync == 1, 1.0 - lit, lit)
-        return 0.1 * jnp.where(state.last_sync < 0, jnp.maximum(lit, 1.0 - lit), wanted)
+        to_be_on = {
+            "next": jnp.where(state.last_sync < 0, lit >= 0.5, state.last_sync == 0),
+            "clock": state.t % 2 == 1,
+            "majority": lit >= 0.5,
+        }[self.options.potential]
+        if self.options.credit == "agent":
+            return 0.1 * (state.flag == to_be_on[None]).astype(jnp.float32)
+        return 0.1 * jnp.where(to_be_on, lit, 1.0 - lit)
 
     def own_metrics(self, state: State) -> dict[str, Array]:
         """Returns ``score_ratio``."""

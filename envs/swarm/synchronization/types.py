@@ -18,6 +18,16 @@ class Options(types.Options):
     start_delay: int = option(
         0, "rounds that an agent may have to wait before its first action, uniform from 0", low=0, high=1000
     )
+    potential: str = option(
+        "next",
+        "how lights are to be where reward=shaped: as scores next, on after every other round, or like most",
+        choices=("next", "clock", "majority"),
+    )
+    credit: str = option(
+        "team",
+        "whose lights the potential counts: everybody's, or each agent's own",
+        choices=("team", "agent"),
+    )
 
 
 @struct.dataclass
