@@ -156,6 +156,11 @@ def remember(team: Team, x: Float[Array, " agents"], y: Float[Array, " agents"],
     )
 
 
+def share(cost: Float[Array, ""], start_cost: Float[Array, ""]) -> Float[Array, ""]:
+    """Returns a cost over that of the start."""
+    return cost / jnp.maximum(start_cost, _TINY)
+
+
 # Who is nearest --------------------------------------------------------------------------------------------
 
 

@@ -60,19 +60,17 @@ class BlockDescent(Scripted):
         index = jnp.arange(u.shape[0], dtype=jnp.int32)
 
         def one(places: tuple[Array, Array], turn: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-            robot, mine = turn[0], index == turn[0]
+            robot, draws = turn
+
+            def moved(x: Array, y: Array) -> tuple[Array, Array]:
+                return jnp.where(index == robot, x, places[0]), jnp.where(index == robot, y, places[1])
+
             tried = [
-                jnp.concatenate([old[robot][None], _near(old[robot], reach, turn[1][:, axis])])
+                jnp.concatenate([old[robot][None], _near(old[robot], reach, draws[:, axis])])
                 for axis, old in enumerate(places)
             ]
-            costs = jax.vmap(
-                lambda x, y: cost(
-                    *(jnp.where(mine, new, old) for new, old in zip((x, y), places, strict=True))
-                )
-            )(*tried)
-            best = jnp.argmin(costs)
-            x, y = (jnp.where(mine, new[best], old) for new, old in zip(tried, places, strict=True))
-            return (x, y), None
+            best = jnp.argmin(jax.vmap(lambda x, y: cost(*moved(x, y)))(*tried))
+            return moved(tried[0][best], tried[1][best]), None
 
         (x, y), _ = jax.lax.scan(one, (team.x, team.y), (index, u))
         return jnp.stack([x - team.x, y - team.y], axis=-1) / self.reach

@@ -36,6 +36,11 @@ class Game:
         return jax.jit(self.env.reset)
 
     @cached_property
+    def opening(self) -> Any:
+        """The state that a key opens with; `reset` without looking at it."""
+        return jax.jit(lambda key: self.env.initial_state(self.env.sample_level(key, self.env.params)))
+
+    @cached_property
     def observe(self) -> Any:
         return jax.jit(self.env.observe)
 

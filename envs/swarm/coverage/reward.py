@@ -22,7 +22,6 @@ METRICS = (
     MetricSpec("true_cost_ratio", "the same over that of the start", 0.0, math.inf, False),
     MetricSpec("estimate_error", "mean distance of estimated from true weights", 0.0, math.inf, False),
 )
-_TINY = 1e-9
 
 
 def stand(options: Options, x: Float[Array, " agents"], y: Float[Array, " agents"]) -> Nearest:
@@ -72,8 +71,8 @@ def metrics(state: State) -> dict[str, Array]:
     team = state.team
     return {
         "cost": team.cost,
-        "cost_ratio": team.cost / jnp.maximum(team.start_cost, _TINY),
+        "cost_ratio": planar.share(team.cost, team.start_cost),
         "true_cost": state.true_cost,
-        "true_cost_ratio": state.true_cost / jnp.maximum(state.true_start_cost, _TINY),
+        "true_cost_ratio": planar.share(state.true_cost, state.true_start_cost),
         "estimate_error": jnp.mean(jnp.abs(state.judged - state.weights)),
     }

@@ -148,8 +148,8 @@ def _numbers(
     time = state.t / options.max_steps if options.show_time else jnp.zeros(())
     placed = 1.0 if options.show_place else 0.0
     before = [
-        placed * state.i / (options.height - 1),
-        placed * state.j / (options.width - 1),
+        placed * (state.i / (options.height - 1)),
+        placed * (state.j / (options.width - 1)),
         state.flag.astype(jnp.float32),
         same(time),
         same(score),
@@ -200,7 +200,8 @@ def whole(
     layers = jax.nn.one_hot(jnp.maximum(board, here) - 1, LAYERS - 1, dtype=jnp.float32)
     token = state.token / max(options.vocabulary - 1, 1)
     place_i, place_j = state.i / (options.height - 1), state.j / (options.width - 1)
-    agents = jnp.stack([place_i, place_j, state.flag, token, state.alive], axis=-1)
-    agents = jnp.where(state.alive[:, None], agents.astype(jnp.float32), 0.0)
+    flag, alive = (part.astype(jnp.float32) for part in (state.flag, state.alive))
+    agents = jnp.stack([place_i, place_j, flag, token, alive], axis=-1)
+    agents = jnp.where(state.alive[:, None], agents, 0.0)
     time = (state.t / options.max_steps)[None]
     return jnp.concatenate([layers.reshape(-1), agents.reshape(-1), time, extra])

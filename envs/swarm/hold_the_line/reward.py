@@ -93,6 +93,6 @@ def metrics(team: Team, idle: Array) -> dict[str, Array]:
     """Returns the running values named in `METRICS`."""
     return {
         "cost": team.cost,
-        "cost_ratio": team.cost / jnp.maximum(team.start_cost, 1e-9),
+        "cost_ratio": planar.share(team.cost, team.start_cost),
         "idle_robots": idle.astype(jnp.float32),
     }

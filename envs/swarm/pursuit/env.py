@@ -128,7 +128,7 @@ class Pursuit(GridSwarm[State, Level]):
         nearest = -jax.lax.top_k(-jnp.moveaxis(distance, 0, -1), min(4, o.num_agents))[0]
         walls = super().static(state) > 0
         beside = jnp.sum(distance == 1, axis=0) + dynamics.beside(walls, state)
-        return 0.25 * beside / 4 - 0.25 * jnp.mean(nearest.astype(jnp.float32), axis=-1) / (
+        return 0.25 * (beside / 4) - 0.25 * jnp.mean(nearest.astype(jnp.float32), axis=-1) / (
             o.height + o.width
         )
 

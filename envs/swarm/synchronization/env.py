@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from shoal.envs.core.environment import MetricSpec
+from shoal.envs.core.errors import UserError
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation
 from shoal.envs.swarm.grid.env import GridSwarm, check_room, distinct_cells
@@ -42,7 +43,10 @@ class Synchronization(GridSwarm[State, Level]):
             UserError: for one out of its range, or too many agents.
         """
         super().__init__(id, options, params)
-        check_room(self.options, int(np.sum(self.ring() == 0)), "inside the walls")
+        o = self.options
+        check_room(o, int(np.sum(self.ring() == 0)), "inside the walls")
+        if o.fewest > o.num_agents:
+            raise UserError(f"fewest={o.fewest} must be at most num_agents={o.num_agents}")
 
     def sample_level(self, key: Key, params: types.Params) -> Level:
         """Places agents anywhere and sets each light to on or off."""
@@ -51,12 +55,18 @@ class Synchronization(GridSwarm[State, Level]):
         i, j = distinct_cells(cell_key, jnp.asarray(self.ring() == 0), o.num_agents)
         u = jax.random.uniform(light_key, (2, o.num_agents))
         wakes = jnp.minimum((u[1] * (o.start_delay + 1)).astype(jnp.int32), o.start_delay)
-        return Level(i=i, j=j, light=u[0] < 0.5, wakes=wakes, params=params)
+        present = jnp.ones(o.num_agents, bool)
+        if o.fewest:
+            count = jax.random.randint(jax.random.fold_in(light_key, 1), (), o.fewest, o.num_agents + 1)
+            present = jnp.arange(o.num_agents) < count
+        return Level(i=i, j=j, light=u[0] < 0.5, wakes=wakes, present=present, params=params)
 
     def initial_state(self, level: Level) -> State:
         """Returns nothing scored yet."""
         nothing = jnp.full((), -1, jnp.int32)
-        return self.opened(State(**self.open(level, level.light), wakes=level.wakes, last_sync=nothing))
+        state = State(**self.open(level, level.light), wakes=level.wakes, last_sync=nothing)
+        present = level.present
+        return self.opened(replace(state, alive=present, flag=state.flag & present))
 
     def task_draws(self, key: Key, state: State) -> Float[Array, " agents"]:
         """Returns what decides whose light flips by itself."""
@@ -71,8 +81,8 @@ class Synchronization(GridSwarm[State, Level]):
     ) -> tuple[State, Array]:
         """Switches lights and looks whether they are alike."""
         flips = draws < jnp.asarray(after.params.flips)[None]
-        light = after.flag ^ (after.primitive == SWITCH) ^ flips
-        lit = jnp.all(light, axis=0)
+        light = (after.flag ^ (after.primitive == SWITCH) ^ flips) & after.alive
+        lit = jnp.all(light | ~after.alive, axis=0)
         alike = lit | ~jnp.any(light, axis=0)
         common = lit.astype(jnp.int32)
         scores = alike & (common != after.last_sync)
@@ -90,7 +100,8 @@ class Synchronization(GridSwarm[State, Level]):
 
     def potential(self, state: State) -> Array:
         """Returns a tenth of the share of lights that are as ``potential`` says, or of one's own."""
-        lit = jnp.mean(state.flag.astype(jnp.float32), axis=0)
+        present = jnp.sum(state.alive, axis=0, dtype=jnp.float32)
+        lit = jnp.sum(state.flag & state.alive, axis=0, dtype=jnp.float32) / present
         to_be_on = {
             "next": jnp.where(state.last_sync < 0, lit >= 0.5, state.last_sync == 0),
             "clock": state.t % 2 == 1,

@@ -18,6 +18,12 @@ class Options(types.Options):
     start_delay: int = option(
         0, "rounds that an agent may have to wait before its first action, uniform from 0", low=0, high=1000
     )
+    fewest: int = option(
+        0,
+        "least number of agents on the board, drawn uniformly up to all at a reset; 0: all",
+        low=0,
+        high=1_000_000,
+    )
     potential: str = option(
         "next",
         "how lights are to be where reward=shaped: as scores next, on after every other round, or like most",
@@ -43,6 +49,7 @@ class Level(types.Level):
 
     light: Array  # [A] bool
     wakes: Array  # [A] i32, round of the first action
+    present: Array  # [A] bool, who is on the board
 
 
 @struct.dataclass

@@ -99,7 +99,7 @@ class Transport(GridSwarm[State, Level]):
 
     def individual(self, before: State, after: State) -> Float[Array, "agents *batch"] | None:
         """Returns what those who left added, where the acting agent is credited."""
-        return after.left * self._share(before)[None] if self.credits_agents() else None
+        return after.left.astype(jnp.float32) * self._share(before)[None] if self.credits_agents() else None
 
     def credits_agents(self) -> bool:
         """Returns whether ``credit=agent``."""

@@ -118,7 +118,7 @@ def test_only_the_first_prey_can_be_pushed(pursuit: Game) -> None:
     for fixed, agent, prey in ((False, (5, 5), (5, 6)), (True, (5, 4), (5, 5))):
         after = move(hunt(pursuit, [(5, 4)], (5, 5), prey_static=fixed), primitive)
         assert places(after)[0] == agent and (int(after.prey_i), int(after.prey_j)) == prey
-    assert bool(game("pursuit-hard").reset(jax.random.key(0))[0].prey_static)
+    assert bool(game("pursuit-hard").opening(jax.random.key(0)).prey_static)
 
 
 def test_group_measures(pursuit: Game) -> None:
@@ -168,8 +168,8 @@ def test_lights_score_when_alike_in_turn(lights: Game) -> None:
     state = lights.state(APART, flag=[True, True, False], last_sync=-1)
     rewards = []
     for switched in ([2], [], [0, 1, 2], [0], [0], [0, 1, 2]):
-        state, timestep = lights.play(state, dict.fromkeys(switched, SWITCH))
-        rewards.append(timestep.reward.tolist())
+        state, outcome = lights.advance(state, dict.fromkeys(switched, SWITCH))
+        rewards.append(outcome.reward.tolist())
     assert rewards == [[1.0] * 3, [0.0] * 3, [1.0] * 3, [0.0] * 3, [0.0] * 3, [1.0] * 3]
     assert state.score == 3 and state.last_sync == 1 and places(state) == APART
 
@@ -178,10 +178,10 @@ def test_the_clock_rule_scores_in_every_round(lights: Game) -> None:
     state = lights.state(APART, flag=[False, True, False], last_sync=-1)
     for _ in range(100):
         switched = np.nonzero(~np.asarray(state.flag))[0] if state.t == 0 else range(3)
-        state, timestep = lights.play(state, dict.fromkeys(map(int, switched), SWITCH))
-    assert state.score == 100 and timestep.metrics["score_ratio"] == 1.0
-    assert timestep.truncated and not timestep.terminated
-    assert timestep.metrics["first_score"] == 1.0
+        state, outcome = lights.advance(state, dict.fromkeys(map(int, switched), SWITCH))
+    assert state.score == 100 and outcome.metrics["score_ratio"] == 1.0
+    assert outcome.truncated and not outcome.terminated
+    assert outcome.metrics["first_score"] == 1.0
 
 
 def test_late_starters_wait_and_lights_flip_by_themselves() -> None:
@@ -215,10 +215,10 @@ def layout(forage: Game, food: Cell, nest: Cell) -> int:
 
 def test_loads_are_picked_up_beside_the_food(forage: Game) -> None:
     state = forage.state([(2, 3), (3, 3), (3, 2), (2, 4)], layout=layout(forage, (1, 1), (7, 1)))
-    after, timestep = forage.play(state, {})
-    assert after.flag.tolist() == [True, False, True, False] and not timestep.reward.any()
-    assert timestep.metrics["carrying"] == 0.5
-    after, _ = forage.play(state, {0: RIGHT})
+    after, outcome = forage.advance(state, {})
+    assert after.flag.tolist() == [True, False, True, False] and not outcome.reward.any()
+    assert outcome.metrics["carrying"] == 0.5
+    after, _ = forage.advance(state, {0: RIGHT})
     assert places(after)[0] == (2, 4)
     assert after.flag.tolist() == [False, False, True, False], "where the round ends counts"
 
@@ -229,9 +229,9 @@ def test_loads_are_delivered_beside_the_nest(forage: Game) -> None:
         layout=layout(forage, (1, 1), (7, 1)),
         flag=[True, True, True, False],
     )
-    after, timestep = forage.play(state, {})
+    after, outcome = forage.advance(state, {})
     assert after.flag.tolist() == [False, False, True, False] and after.score == 2
-    assert after.delivered.tolist() == [True, True, False, False] and timestep.reward.tolist() == [2.0] * 4
+    assert after.delivered.tolist() == [True, True, False, False] and outcome.reward.tolist() == [2.0] * 4
 
 
 def test_there_are_four_layouts(forage: Game) -> None:
@@ -259,17 +259,17 @@ FOURTEEN = displaced(a0=(1, 1), a11=(8, 8), a3=(1, 8), a8=(7, 2))
 
 def test_the_score_is_the_best_that_ever_was() -> None:
     flock = game("flocking")
-    state, _ = flock.reset(jax.random.key(0))
+    state = flock.opening(jax.random.key(0))
     assert state.start_distance == 24 and state.distance == 24
     totals = []
     for cells in (TEN, FOURTEEN, displaced(), TEN):
         i, j = np.array(cells, np.int32).T
-        state, timestep = flock.play(state.replace(i=jnp.asarray(i), j=jnp.asarray(j)), {})
+        state, outcome = flock.advance(state.replace(i=jnp.asarray(i), j=jnp.asarray(j)), {})
         totals.append(
-            (float(state.distance), float(state.score), float(timestep.reward[3]), bool(timestep.terminated))
+            (float(state.distance), float(state.score), float(outcome.reward[3]), bool(outcome.terminated))
         )
     assert totals == [(10, 7, 7, False), (14, 7, 0, False), (0, 12, 5, True), (10, 12, 0, False)]
-    assert timestep.metrics["score_ratio"] == 1.0 and timestep.metrics["distance"] == 10.0
+    assert outcome.metrics["score_ratio"] == 1.0 and outcome.metrics["distance"] == 10.0
 
 
 # Transport --------------------------------------------------------------------------------------------------

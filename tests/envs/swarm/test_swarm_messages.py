@@ -112,15 +112,14 @@ def test_delays_are_uniform_and_each_token_arrives_once() -> None:
 def test_noisy_tokens_reach_the_ears_late_but_all_of_them() -> None:
     """A whole environment: two neighbours say 1 and 2 in ten rounds, then are silent."""
     world = game("synchronization-noisy", num_agents=3, corruption=0.0)
-    state, timestep = world.reset(KEY)
+    state = world.opening(KEY)
     cells = world.state([(4, 4), (4, 5), (8, 8)])
     state = state.replace(i=cells.i, j=cells.j)
-    step = jax.jit(world.env.step)
     total, first = np.zeros((3, WORDS)), 0
     for r in range(15):
         spoken = [1, 2, 0] if r < 10 else [0, 0, 0]
         action = jnp.asarray([[STAY, token] for token in spoken], jnp.int32)
-        state, timestep = step(jax.random.key(r), state, action)
+        state, timestep = world.step(jax.random.key(r), state, action)
         total += heard(timestep.observation.view)
         first += r == 0 and int(heard(timestep.observation.view).sum())
     np.testing.assert_allclose(total[:2, 1:3], 10.0, atol=1e-4)
@@ -226,6 +225,6 @@ def test_joint_actions() -> None:
         ([RIGHT * 8 + 3, SWITCH * 8 + 7, 5], [RIGHT, SWITCH, STAY], [3, 7, 5]),
         ([48, -1, 2**31 - 1], [STAY] * 3, [0] * 3),
     ):
-        after, _ = both.step(KEY, state, jnp.asarray(action, jnp.int32))
+        after, _ = both.transition(KEY, state, jnp.asarray(action, jnp.int32))
         assert after.primitive.tolist() == primitive and after.token.tolist() == token
     assert Counter(both.env.metadata.action_spaces) == {Discrete(48): 3}

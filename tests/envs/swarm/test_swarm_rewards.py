@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from shoal_swarms import Cell, Game, game
+from shoal_swarms import KEY, Cell, Game, game
 
-from shoal.envs.core import RandomPolicy, UserError, make
+from shoal.envs.core import UserError, make
 from shoal.envs.swarm.flocking.dynamics import ring
 from shoal.envs.swarm.grid.physics import DOWN, RIGHT, SWITCH
 
@@ -34,29 +34,21 @@ def shaped(task: str, **more: Any) -> Game:
 def test_shaping_adds_up_to_the_difference_of_two_potentials(task: str, more: dict[str, Any]) -> None:
     """Discounted, what is paid beside the score is gamma^T times the last potential less the first one."""
     world = shaped(task, **more)
-    env, policy = world.env, RandomPolicy(world.env)
+    env = world.env
 
     @jax.jit
-    def play(state: Any, key: Any) -> Any:
-        observation = env.observe(state)
+    def play(opening: Any, actions: jax.Array) -> Any:
+        def one(state: Any, action: jax.Array) -> Any:
+            after, outcome = env.transition(KEY, state, action)
+            earned = env.individual(state, after)
+            earned = after.score - state.score if earned is None else earned
+            return after, (outcome.reward - earned, env.shaped(state, after), after.potential)
 
-        def one(state: Any, key: Any) -> Any:
-            action = policy.act(key, (), observation)[1]  # of the opening: legal throughout for those alive
-            after, outcome = env.transition(key, state, action)
-            own = env.individual(state, after)
-            earned = jnp.broadcast_to(
-                after.score - state.score, own.shape if own is not None else (world.agents,)
-            )
-            return after, (
-                outcome.reward - (earned if own is None else own),
-                env.shaped(state, after),
-                after.potential,
-            )
+        return jax.lax.scan(one, opening, actions)[1]
 
-        return jax.lax.scan(one, state, jax.random.split(key, ROUNDS))
-
-    opening, _ = world.reset(jax.random.key(1))
-    _, (extra, paid, potential) = jax.device_get(play(opening, jax.random.key(2)))
+    opening = world.opening(jax.random.key(1))
+    actions = np.random.default_rng(0).integers(0, 6, (ROUNDS, world.agents, 2)).astype(np.int32)
+    extra, paid, potential = jax.device_get(play(opening, actions))
     assert paid.all(), "no capture in this short a play"
     added = np.sum(GAMMA ** np.arange(ROUNDS)[:, None] * extra, axis=0)
     expected = GAMMA**ROUNDS * potential[-1] - np.asarray(opening.potential)
@@ -124,7 +116,7 @@ def test_picking_up_is_not_punished() -> None:
 
 def test_potential_of_flocking() -> None:
     flock = shaped("flocking")
-    state = flock.reset(jax.random.key(0))[0]
+    state = flock.opening(KEY)
     assert potential(flock, state) == pytest.approx(-0.25)
     assert potential(flock, state.replace(distance=jnp.float32(6.0))) == pytest.approx(-0.0625)
 
@@ -148,7 +140,7 @@ def test_the_end_has_no_potential() -> None:
     flock = shaped("flocking")
     cells = [(int(i) + 3, int(j) + 3) for i, j in ring(12)]
     i, j = np.array(cells, np.int32).T
-    state = flock.reset(jax.random.key(0))[0]
+    state = flock.opening(KEY)
     after, outcome = flock.advance(state.replace(i=jnp.asarray(i), j=jnp.asarray(j)), {})
     assert outcome.terminated and not after.potential.any()
     np.testing.assert_allclose(outcome.reward, 12.0 + 0.25, atol=1e-6)
