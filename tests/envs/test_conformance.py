@@ -1,4 +1,4 @@
-"""Every registered environment keeps the contract."""
+"""Every registered environment keeps the contract; those that are others in another size, its forms at least."""
 
 from __future__ import annotations
 
@@ -6,23 +6,52 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from shoal_sweeps import SWEEPS
 
 from shoal.envs.core import conformance, list_environments, make
 from shoal.envs.core.conformance_harness import Harness
 
-IDS = list_environments()
+IDS = [id for id in list_environments() if id not in SWEEPS]
 # Played through every check; for the other scenarios, which differ in sizes only, two are left out.
-WHOLE = {"combat/smax-3m-v1", "commons/water-v1", "particle/simple-speaker-listener-v1"}
+WHOLE = {
+    "combat/smax-3m-v1",
+    "commons/water-v1",
+    "particle/simple-speaker-listener-v1",
+    "swarm/pursuit-v1",
+}
+# Of a sweep: its metadata, what it tells of itself, and the arrays of a reset and a step, which are only traced.
+FORMS = (conformance.check_metadata, conformance.check_describe, conformance.check_types)
 COSTLY = (conformance.check_jit, conformance.check_same_step)
 VARIANTS = [
     ("combat/smax-3m-v1", {"control": "both", "use_self_play_reward": True}),
     ("combat/smax-3m-v1", {"view": "entities", "attack_mode": "random"}),
+    (
+        "swarm/transport-v1",
+        {
+            "noisy_messages": True,
+            "joint_actions": True,
+            "view": "grid",
+            "reward": "shaped",
+            "credit": "agent",
+        },
+    ),
 ]
 
 
 def test_one_scenario_of_every_family_is_played_whole() -> None:
     assert {id.partition("/")[0] for id in IDS} == {id.partition("/")[0] for id in WHOLE}
     assert set(IDS) >= WHOLE
+
+
+def test_sweeps_are_registered() -> None:
+    assert set(list_environments()) >= SWEEPS and len(SWEEPS) > 40
+
+
+@pytest.mark.parametrize("env_id", sorted(SWEEPS))
+def test_forms(env_id: str) -> None:
+    harness = Harness(make(env_id))
+    for check in FORMS:
+        check(harness)
 
 
 @pytest.mark.parametrize("check", conformance.CHEAP_CHECKS, ids=lambda check: check.__name__)

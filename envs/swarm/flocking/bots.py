@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shoal.envs.swarm.flocking.env import Flocking
 
 _SIDESTEPS = 0.3
+_TRIED = 8  # places of the square looked at in full, those with the least bound
 
 
 class Assign(Planner):
@@ -45,25 +46,32 @@ class Assign(Planner):
 
     def plan(self, key: Key, state: State) -> Int[Array, " agents"]:
         """Walks, those nearest to their cell first; who has none stays."""
-        i, j = (jnp.broadcast_to(x[:, None], (*x.shape, self.down.size)) for x in (state.i, state.j))
-        cost = dynamics.costs(i, j, self.shape, jnp.asarray(self.down), jnp.asarray(self.right)) ** 1.3
-        agent = assign(cost)  # [M, P]
-        total = jnp.sum(jnp.take_along_axis(cost, agent[:, None], axis=1), axis=(0, 1))
-        best = jnp.argmin(total)
-        cell_i, cell_j = self.shape[:, 0] + jnp.asarray(self.down)[best], self.shape[:, 1] + jnp.asarray(self.right)[best]
-        mine = agent[:, best][None] == np.arange(self.options.num_agents, dtype=np.int32)[:, None]
-        goal_i, goal_j = (jnp.sum(jnp.where(mine, cell[None], 0), axis=1) for cell in (cell_i, cell_j))
+        goal_i, goal_j, goes = self._goals(state)
         to_i = state.i[:, None] + np.array(ROW_STEP[:MOVES], np.int32)[None]
         to_j = state.j[:, None] + np.array(COLUMN_STEP[:MOVES], np.int32)[None]
         steps = jnp.abs(to_i - goal_i[:, None]) + jnp.abs(to_j - goal_j[:, None])
-        steps = steps.astype(jnp.float32)
-        far = jnp.where(jnp.any(mine, axis=1), steps[:, STAY], 0.0)
+        far = jnp.where(goes, steps[:, STAY], 0)
         free = paths.around(jnp.asarray(self.floor), state.i, state.j, False) & (far > 0)[:, None]
-        # Now and then a step aside is better than to stay.
-        restless = jax.random.uniform(key, far.shape) < _SIDESTEPS
-        steps = steps.at[:, STAY].add(jnp.where(restless & (far > 0), 1.5, 0.0))
-        cost_of = jnp.where(free, steps, jnp.inf)
-        return paths.claim(state.i, state.j, state.alive, cost_of, jnp.argsort(far).astype(jnp.int32))
+        cost = jnp.where(free, steps.astype(jnp.float32), jnp.inf)
+        return paths.claim(state.i, state.j, state.alive, cost, jnp.argsort(far).astype(jnp.int32))
+
+    def _goals(self, state: State) -> tuple[Array, Array, Array]:
+        """Returns the row and column that each agent goes to, [A] each, and whether it has any."""
+        bound = sum(
+            dynamics.bounds(x, jnp.asarray(steps), self.shape[:, axis])
+            for axis, (x, steps) in enumerate(((state.i, self.down), (state.j, self.right)))
+        )
+        _, tried = jax.lax.top_k(-bound, min(_TRIED, bound.size))
+        down, right = jnp.asarray(self.down)[tried], jnp.asarray(self.right)[tried]
+        i, j = (jnp.broadcast_to(x[:, None], (*x.shape, down.size)) for x in (state.i, state.j))
+        cost = dynamics.costs(i, j, self.shape, down, right) ** 1.3
+        agent = assign(cost)  # [cells, tried]
+        best = jnp.argmin(jnp.sum(jnp.take_along_axis(cost, agent[:, None], axis=1), axis=(0, 1)))
+        numbers = np.arange(self.options.num_agents, dtype=np.int32)
+        mine = agent[:, best][None] == numbers[:, None]  # [A, cells]
+        cell = jnp.argmax(mine, axis=1)
+        goal_i, goal_j = jnp.asarray(self.shape).T
+        return goal_i[cell] + down[best], goal_j[cell] + right[best], jnp.any(mine, axis=1)
 
 
 class Slot(Local):

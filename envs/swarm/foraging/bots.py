@@ -43,7 +43,7 @@ class Conveyor(Planner):
         if len(known) < len(found):
             raise UserError(
                 f"the policy conveyor finds no room for two lanes on {o.height} x {o.width} cells; "
-                "it knows boards of 8 x 8 and from 10 x 10 on"
+                "square boards have it, but for 9 x 9"
             )
         self.lanes = lanes.Lanes(*(np.stack(parts) for parts in zip(*known, strict=True)))
 
@@ -54,8 +54,10 @@ class Conveyor(Planner):
         i, j, goal = state.i, state.j, state.flag.astype(jnp.int32)
         value = paths.around(cost[goal], i, j, jnp.inf)
         here = value[:, STAY]
-        advances = (onward[i, j][:, None] == np.arange(MOVES, dtype=np.int32)[None]) & (onward[i, j] > 0)[:, None]
+        onward = onward[i, j][:, None]
+        advances = (onward == np.arange(MOVES, dtype=np.int32)[None]) & (onward > 0)
         # On the other lane it goes with the traffic until it can change over.
-        nearer = (value < here[:, None]) & ~lane[goal, i, j][:, None]
+        against = (onward > 0) & paths.around(lane[1 - goal] & ~lane[goal], i, j, False)
+        nearer = (value < here[:, None]) & ~lane[goal, i, j][:, None] & ~against
         cost_of = jnp.where(advances | nearer, value, jnp.inf)
         return paths.claim(i, j, state.alive, cost_of, jnp.argsort(here).astype(jnp.int32))

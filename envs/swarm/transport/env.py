@@ -105,9 +105,9 @@ class Transport(GridSwarm[State, Level]):
         """Returns whether ``credit=agent``."""
         return self.options.credit == "agent"
 
-    def potential(self, state: State) -> Float[Array, "*batch"]:
-        """Returns how far the box is along its way, and how well agents stand; see the docs page."""
-        return reward.potential(state)
+    def potential(self, state: State) -> Array:
+        """Returns how far the box is along its way, and how well agents stand (`reward.potential`)."""
+        return reward.potential(state, self.credits_agents())
 
     def own_metrics(self, state: State) -> dict[str, Array]:
         """Returns ``score_ratio``, ``left``, ``all_left`` and ``box_moves``."""

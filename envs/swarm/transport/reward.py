@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from shoal.envs.swarm.grid.physics import BOX_MASS, DOWN, LEFT, MARGIN, RIGHT, ROW_STEP, UP, look_up
+from shoal.envs.swarm.grid.physics import BOX_MASS, COLUMN_STEP, DOWN, LEFT, MARGIN, RIGHT, ROW_STEP, UP
 from shoal.envs.swarm.transport.types import State
 
 OUTWARD = 4  # pushes outward that take the box off the map
@@ -38,35 +39,37 @@ def next_push(state: State) -> Array:
     return jnp.where(aside_left, state.plan[0], state.plan[1])
 
 
-def pushers(state: State) -> Array:
-    """Returns which agents stand in the files behind the box, as seen along its next push, [A, *B] bool."""
-    direction = next_push(state)
-    i, j = state.i + MARGIN, state.j + MARGIN
-    behind = jnp.zeros_like(state.alive)
+def places(state: State) -> Bool[Array, "rows columns *batch"]:
+    """Returns where agents are wanted: in the files behind the box, and in the gap once the box is gone."""
+    direction, rows, columns = next_push(state), *state.board.shape[:2]
+    behind = jnp.zeros(state.board.shape, bool)
     for way in (UP, DOWN, LEFT, RIGHT):
-        step = ROW_STEP[way], (0, 0, 0, -1, 1)[way]
-        touches = jnp.zeros_like(state.alive)
+        reached = jnp.zeros_like(behind)
         for depth in range(1, FILES + 1):
-            touches |= look_up(state.box, i + depth * step[0], j + depth * step[1], False)
-        behind |= touches & (direction == way)[None]
-    return behind & state.alive
+            i, j = MARGIN + depth * ROW_STEP[way], MARGIN + depth * COLUMN_STEP[way]
+            reached |= state.box[i : i + rows, j : j + columns]
+        behind |= reached & (direction == way)[None, None]
+    rim = np.ones((rows, columns), bool)
+    rim[1:-1, 1:-1] = False
+    free = state.board == 0
+    gap = free & rim.reshape(rows, columns, *[1] * state.t.ndim)
+    return jnp.where((progress(state) >= 1.0)[None, None], gap, behind & free)
 
 
-def potential(state: State) -> Float[Array, "*batch"]:
-    """Returns half a point for five pushers in place, one for the box's way, less for the way to the gap."""
-    count = jnp.sum(pushers(state), axis=0).astype(jnp.float32)
-    way = progress(state)
-    ready = 0.5 * jnp.minimum(count, BOX_MASS) / BOX_MASS
-    return jnp.where(way >= 1.0, 0.5 - 0.1 * far_from_gap(state), ready) + way
+def potential(state: State, own: bool) -> Array:
+    """Returns the potential of all, [*B], or of each agent, [A, *B].
 
-
-def far_from_gap(state: State) -> Float[Array, "*batch"]:
-    """Returns how far agents on the board are from the gap, mean, over half the perimeter."""
+    One for the box's way, half a point for five agents behind it, less half of an agent's way to where it is
+    wanted over half the board's perimeter: its own, or the mean.
+    """
     rows, columns = state.board.shape[:2]
-    i = jnp.arange(rows, dtype=jnp.int32).reshape(-1, 1, *[1] * state.t.ndim)
-    j = jnp.arange(columns, dtype=jnp.int32).reshape(1, -1, *[1] * state.t.ndim)
-    rim = (i == 0) | (i == rows - 1) | (j == 0) | (j == columns - 1)
-    gap = rim & (state.board == 0)
-    steps = jnp.abs(state.i[:, None, None] - i[None]) + jnp.abs(state.j[:, None, None] - j[None])
-    nearest = jnp.min(jnp.where(gap[None], steps, rows + columns), axis=(1, 2)).astype(jnp.float32)
-    return jnp.mean(jnp.where(state.alive, nearest, 0.0), axis=0) / (rows + columns)
+    wanted, way = places(state), progress(state)
+    tail = [1] * state.t.ndim
+    down = jnp.abs(state.i[:, None] - np.arange(rows, dtype=np.int32).reshape(1, -1, *tail))
+    right = jnp.abs(state.j[:, None] - np.arange(columns, dtype=np.int32).reshape(1, -1, *tail))
+    steps = jnp.where(wanted[None], down[:, :, None] + right[:, None], rows + columns)
+    far = jnp.where(state.alive, jnp.min(steps, axis=(1, 2)), 0)
+    ready = jnp.minimum(jnp.sum(state.alive & (far == 0), axis=0), BOX_MASS) / BOX_MASS
+    team = way + 0.5 * jnp.where(way >= 1.0, 1.0, ready)
+    share = 0.5 * far.astype(jnp.float32) / (rows + columns)
+    return team[None] - share if own else team - jnp.mean(share, axis=0)
