@@ -43,11 +43,10 @@ class TwoTeam(Planner):
         second = _ranks(later, outward, free & ~later, len(_OUTWARD))
         gone = ~jnp.any(box)
         behind = jnp.where(aside, jnp.any(first, axis=0), jnp.any(second, axis=0))
-        pushes = behind[i, j] & state.alive & ~gone
-
         steps = _to_places(state, free, jnp.concatenate([first, second]), _moved(box, push))
         value = jnp.where(gone, _to_leave(state, floor), paths.around(steps, i, j, FAR))
         here = value[:, STAY]
+        pushes = behind[i, j] & (here == 0) & ~gone  # who stands on another's place walks on
         cost = jnp.where(pushes[:, None] | (value > here[:, None]), jnp.inf, value.astype(jnp.float32))
         walk = paths.claim(i, j, state.alive, cost, jnp.argsort(here).astype(jnp.int32))
         return jnp.where(pushes, push, walk)
