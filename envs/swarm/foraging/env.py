@@ -22,7 +22,7 @@ from shoal.envs.swarm.foraging import levels, types
 from shoal.envs.swarm.foraging.types import Level, State
 from shoal.envs.swarm.grid import observation
 from shoal.envs.swarm.grid import types as grid
-from shoal.envs.swarm.grid.env import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
 from shoal.envs.swarm.grid.physics import look_up
 from shoal.envs.swarm.grid.types import FOOD, NEST
 

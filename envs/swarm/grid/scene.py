@@ -12,7 +12,7 @@ from shoal.envs.swarm.grid.physics import MARGIN
 from shoal.envs.swarm.grid.types import FOOD, NEST, WALL
 
 if TYPE_CHECKING:
-    from shoal.envs.swarm.grid.env import GridSwarm
+    from shoal.envs.swarm.grid.frame import GridSwarm
 
 RED, BROWN = "#cc2222", "#8b5a2b"
 COLOURS = {WALL: draw.GREY, NEST: BROWN, FOOD: draw.GREEN}

@@ -19,7 +19,7 @@ from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation, physics
 from shoal.envs.swarm.grid import types as grid
-from shoal.envs.swarm.grid.env import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
 from shoal.envs.swarm.grid.physics import STAY, place
 from shoal.envs.swarm.pursuit import dynamics, types
 from shoal.envs.swarm.pursuit.types import Draws, Level, State

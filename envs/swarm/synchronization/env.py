@@ -20,7 +20,7 @@ from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation
-from shoal.envs.swarm.grid.env import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
 from shoal.envs.swarm.grid.physics import SWITCH
 from shoal.envs.swarm.synchronization import types
 from shoal.envs.swarm.synchronization.types import Level, State

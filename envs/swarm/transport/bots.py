@@ -13,13 +13,14 @@ from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import paths
 from shoal.envs.swarm.grid.bots import Planner
 from shoal.envs.swarm.grid.paths import FAR, MOVES
-from shoal.envs.swarm.grid.physics import MARGIN, OPPOSITE, STAY
+from shoal.envs.swarm.grid.physics import BOX_MASS, MARGIN, OPPOSITE, STAY
 from shoal.envs.swarm.transport import reward
 from shoal.envs.swarm.transport.types import State
 
 _FILES = 4  # most agents that push side by side
 _ASIDE = (4000, 4000)  # worth of a place that is taken, in each rank behind the box: to push it aside
 _OUTWARD = (1000, 800, 120, 100)  # and outward
+_HESITATES = 0.05
 _NONE, _UNREACHED = 1e5, 500.0  # cost of a place that does not exist, or that nobody can go to yet
 
 
@@ -42,12 +43,17 @@ class TwoTeam(Planner):
         first = _ranks(box, push, free & aside, len(_ASIDE))
         second = _ranks(later, outward, free & ~later, len(_OUTWARD))
         gone = ~jnp.any(box)
-        behind = jnp.where(aside, jnp.any(first, axis=0), jnp.any(second, axis=0))
+        agents = paths.covered(i, j, state.alive, free.shape)
+        stand = jnp.where(aside, _lined_up(first, box, push, agents), _lined_up(second, box, push, agents))
+        enough = jnp.sum(stand) >= BOX_MASS
         steps = _to_places(state, free, jnp.concatenate([first, second]), _moved(box, push))
         value = jnp.where(gone, _to_leave(state, floor), paths.around(steps, i, j, FAR))
         here = value[:, STAY]
-        pushes = behind[i, j] & (here == 0) & ~gone  # who stands on another's place walks on
-        cost = jnp.where(pushes[:, None] | (value > here[:, None]), jnp.inf, value.astype(jnp.float32))
+        # Before there are enough, who stands on another's place walks on.
+        pushes = stand[i, j] & (enough | (here == 0)) & ~gone
+        # Now and then one hesitates, else some would make way for each other for ever.
+        waits = pushes | (jax.random.uniform(key, pushes.shape) < _HESITATES)
+        cost = jnp.where(waits[:, None] | (value > here[:, None]), jnp.inf, value.astype(jnp.float32))
         walk = paths.claim(i, j, state.alive, cost, jnp.argsort(here).astype(jnp.int32))
         return jnp.where(pushes, push, walk)
 
@@ -99,6 +105,19 @@ def _ranks(
     for _ in range(count):
         found.append(_ahead(found[-1], direction) & free)
     return jnp.stack(found[1:])
+
+
+def _lined_up(
+    ranks: Bool[Array, "ranks rows columns"],
+    box: Bool[Array, "rows columns"],
+    direction: Int[Array, ""],
+    agents: Bool[Array, "rows columns"],
+) -> Bool[Array, "rows columns"]:
+    """Returns the cells of those who touch the box, or others who do, from behind."""
+    found = [box]
+    for rank in ranks:
+        found.append(_ahead(found[-1], direction) & rank & agents)
+    return jnp.any(jnp.stack(found[1:]), axis=0)
 
 
 def _ahead(board: Bool[Array, "rows columns"], direction: Int[Array, ""]) -> Bool[Array, "rows columns"]:
