@@ -1,4 +1,4 @@
-"""Every registered environment keeps the contract; those that are others in another size, its forms at least."""
+"""Every registered environment keeps the contract; one that is another in another size, its forms."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ def step_of(id, **options):
     env = make(id, **options)
     venv = VectorEnv(env, ENVS)
     state, _ = jax.eval_shape(venv.reset, jax.random.key(0))
-    return venv.step, state, jax.ShapeDtypeStruct((ENVS, env.num_agents), jnp.int32)
+    action = jax.ShapeDtypeStruct((ENVS, env.num_agents, *env.action_space.shape), jnp.int32)
+    return venv.step, state, action
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,12 @@ def step_of(id, **options):
         ("combat/smax-custom", [{"allies": units, "enemies": units} for units in ("3m", "20m", "100m")]),
         ("particle/simple-spread", [{"num_agents": agents} for agents in (3, 30)]),
         ("commons/water", [{"num_agents": agents} for agents in (3, 30)]),
+        # The search for a new prey's cell takes a level more where agents leave fewer cells empty.
+        ("swarm/pursuit", [{"num_agents": agents} for agents in (8, 12)]),
+        ("swarm/synchronization", [{"num_agents": agents} for agents in (8, 16)]),
+        ("swarm/foraging", [{"num_agents": agents} for agents in (8, 16)]),
+        ("swarm/flocking", [{"num_agents": agents, "start": "random"} for agents in (8, 16)]),
+        ("swarm/transport", [{"num_agents": agents} for agents in (8, 16)]),
     ],
 )
 def test_programs_do_not_grow_with_the_team(id, sizes):
@@ -38,6 +45,11 @@ COSTS = {
     "combat/smax-27m_vs_30m": (1310, 152_000, 575_000),
     "particle/simple-spread": (319, 1_745, 3_600),
     "commons/water": (152, 438, 940),
+    "swarm/pursuit": (2266, 111_900, 160_200),
+    "swarm/synchronization": (1721, 48_240, 110_800),
+    "swarm/foraging": (1834, 51_970, 109_700),
+    "swarm/flocking": (2006, 55_680, 108_900),
+    "swarm/transport": (1995, 90_040, 234_200),
 }
 
 

@@ -1,4 +1,4 @@
-"""Scripted flocks: one that shares out the best square anew each round, one where everybody has its own cell."""
+"""Scripted flocks: one shares out the best square anew each round, in the other all have their cells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRIED = 8  # places of the square looked at in full, those with the least bound
 
 
 class Assign(Planner):
-    """Finds the square and who goes where at least cost, and walks there pushing nobody; reads the whole state.
+    """Finds the square and who goes where at least cost, and walks there without pushing; reads the state.
 
     The cost of a way is its length to the power 1.3: of two ways to share the same cells out it takes the one
     without long ways, so that who stands in the way moves on instead.
@@ -57,10 +57,8 @@ class Assign(Planner):
 
     def _goals(self, state: State) -> tuple[Array, Array, Array]:
         """Returns the row and column that each agent goes to, [A] each, and whether it has any."""
-        bound = sum(
-            dynamics.bounds(x, jnp.asarray(steps), self.shape[:, axis])
-            for axis, (x, steps) in enumerate(((state.i, self.down), (state.j, self.right)))
-        )
+        bound = dynamics.bounds(state.i, jnp.asarray(self.down), self.shape[:, 0])
+        bound += dynamics.bounds(state.j, jnp.asarray(self.right), self.shape[:, 1])
         _, tried = jax.lax.top_k(-bound, min(_TRIED, bound.size))
         down, right = jnp.asarray(self.down)[tried], jnp.asarray(self.right)[tried]
         i, j = (jnp.broadcast_to(x[:, None], (*x.shape, down.size)) for x in (state.i, state.j))
@@ -75,9 +73,10 @@ class Assign(Planner):
 
 
 class Slot(Local):
-    """Walks to a cell of its own, given by its number, and steps aside now and then when somebody stands in the way.
+    """Walks to a cell of its own, given by its number; reads its own view.
 
-    The square lies in the middle of the board. Those with numbers beyond its cells stay where they are.
+    When somebody stands in the way it steps aside now and then. The square lies in the middle of the board.
+    Those with numbers beyond its cells stay where they are.
     """
 
     def __init__(self, env: Flocking) -> None:
@@ -85,7 +84,9 @@ class Slot(Local):
         super().__init__(env)
         o = self.options
         if not o.agent_id:
-            raise UserError("the policy slot needs agent_id=true: an agent's number says which cell is its own")
+            raise UserError(
+                "the policy slot needs agent_id=true: an agent's number says which cell is its own"
+            )
         side = int(env.shape.max()) + 1
         self.cells = env.shape + np.array([(o.height - side) // 2, (o.width - side) // 2], np.int32)
 

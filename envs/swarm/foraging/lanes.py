@@ -1,12 +1,13 @@
 """A lane each way between food and nest, for any layout. Computed once, without JAX.
 
-Source of the two ways: J. W. Suurballe, "Disjoint paths in a network", Networks 4 (1974), in Bhandari's form: a
-shortest way, then a second one that may undo parts of the first.
+Source of the two ways: J. W. Suurballe, "Disjoint paths in a network", Networks 4 (1974), in Bhandari's form:
+a shortest way, then a second one that may undo parts of the first.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,12 @@ class Lanes(NamedTuple):
     """What travellers read of a layout."""
 
     onward: np.ndarray  # [H, W] int32, which way the circuit leads on; 0 beside it
-    lane: np.ndarray  # [2, H, W] bool, the cells of the lane to the food and of that to the nest, with their ends
-    cost: np.ndarray  # [2, H, W] float32, what it costs to go to the food, and to the nest; infinite on no floor
+    lane: (
+        np.ndarray
+    )  # [2, H, W] bool, the cells of the lane to the food and of that to the nest, with their ends
+    cost: (
+        np.ndarray
+    )  # [2, H, W] float32, what it costs to go to the food, and to the nest; infinite on no floor
 
 
 def lay(board: np.ndarray) -> Lanes | None:
@@ -34,7 +39,7 @@ def lay(board: np.ndarray) -> Lanes | None:
     to_nest, to_food = there
     onward = np.zeros(board.shape, np.int32)
     for way in there:
-        for cell, following in zip(way, way[1:], strict=False):
+        for cell, following in pairwise(way):
             onward[cell] = 1 + _STEPS.index((following[0] - cell[0], following[1] - cell[1]))
     lane = np.zeros((2, *board.shape), bool)
     for number, way in enumerate((to_food, to_nest)):
@@ -88,8 +93,8 @@ def _disjoint(free: np.ndarray, start: Cell, end: Cell) -> tuple[list[Cell], lis
     second = _shortest(free, start, end, first) if first else []
     if not second:
         return None
-    edges = set(zip(first, first[1:], strict=False))
-    for edge in zip(second, second[1:], strict=False):
+    edges = set(pairwise(first))
+    for edge in pairwise(second):
         if edge[::-1] in edges:
             edges.remove(edge[::-1])
         else:
@@ -104,12 +109,12 @@ def _disjoint(free: np.ndarray, start: Cell, end: Cell) -> tuple[list[Cell], lis
 
 
 def _shortest(free: np.ndarray, start: Cell, end: Cell, taken: list[Cell]) -> list[Cell]:
-    """Returns a shortest way, which may follow a way that is taken backwards, and then undoes it; [] for none.
+    """Returns a shortest way, [] for none; following a way that is taken backwards undoes it.
 
     A cell of the way taken can be left only backwards, unless it was come to backwards.
     """
-    before = dict(zip(taken[1:], taken, strict=False))
-    after = dict(zip(taken, taken[1:], strict=False))
+    after = dict(pairwise(taken))
+    before = {b: a for a, b in after.items()}
     State = tuple[Cell, bool]  # a cell, and whether it was come to backwards
     length: dict[State, int] = {(start, False): 0}
     origin: dict[State, State] = {}
@@ -124,7 +129,11 @@ def _shortest(free: np.ndarray, start: Cell, end: Cell, taken: list[Cell]) -> li
         if on:
             onward.append(((before[cell], True), -1))
         if not on or undid:
-            onward += [((to, False), 1) for to in _around(free, cell) if to not in (after.get(cell), before.get(cell))]
+            onward += [
+                ((to, False), 1)
+                for to in _around(free, cell)
+                if to not in (after.get(cell), before.get(cell))
+            ]
         for there, step in onward:
             if there[0] != start and length[here] + step < length.get(there, 1 << 30):
                 length[there] = length[here] + step

@@ -1,4 +1,4 @@
-"""What scripted agents of the grid share: how they act in each form of action, and how they read their views."""
+"""What scripted agents of the grid share: how they act in each form of action, and how they read views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoal.envs.swarm.grid.physics import COLUMN_STEP, PRIMITIVES, ROW_STEP, SWI
 from shoal.envs.swarm.grid.types import Options
 
 ON, OFF, SELF = 2, 3, LAYERS - 1
-"""Layers of a window: other agents with their flags on, and off (on where flags are not shown), and oneself."""
+"""Layers of a window: other agents with their flags on (or not shown), with their flags off, and oneself."""
 
 
 class Planner(Scripted):

@@ -60,7 +60,7 @@ def steps_to(
     return steps
 
 
-def on_cells(i: Int[Array, "*cells"], j: Int[Array, "*cells"], shape: tuple[int, int]) -> Bool[Array, "..."]:
+def on_cells(i: Int[Array, "*cells"], j: Int[Array, "*cells"], shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """Returns a board for each cell on which it alone is true; none for cells outside of the board."""
     rows, columns = np.arange(shape[0], dtype=np.int32), np.arange(shape[1], dtype=np.int32)
     here_i, here_j = (part[..., None, None] for part in (i, j))
@@ -69,7 +69,7 @@ def on_cells(i: Int[Array, "*cells"], j: Int[Array, "*cells"], shape: tuple[int,
 
 
 def covered(
-    i: Int[Array, " cells"], j: Int[Array, " cells"], which: Bool[Array, " cells"], shape: tuple[int, int]
+    i: Int[Array, " cells"], j: Int[Array, " cells"], which: Bool[Array, " cells"], shape: tuple[int, ...]
 ) -> Bool[Array, "rows columns"]:
     """Returns the cells that some of these are."""
     return jnp.any(on_cells(i, j, shape) & which[:, None, None], axis=0)
@@ -105,8 +105,8 @@ def claim(
 ) -> Int[Array, " agents"]:
     """Chooses for one agent after another the cheapest primitive that pushes nobody.
 
-    A cell can be entered when nobody stands on it and nobody has claimed it, or when who stands there has already
-    chosen to leave it in the same direction or an earlier pass of the physics; so lines move up together. Later
+    A cell can be entered when nobody has claimed it and nobody stands on it, or who does has already chosen
+    to leave in the same direction or in an earlier pass of the physics; so lines move up together. Later
     sweeps ask again those who stayed.
 
     Args:

@@ -68,7 +68,7 @@ def told(env: GridSwarm[Any, Any], state: Any) -> str:
     """Returns what a task adds to round and score."""
     alive, flags = np.asarray(state.alive), np.asarray(state.flag)
     if env.switches:
-        return f"on {int(flags.sum())} of {len(flags)}"
+        return f"on {int(flags.sum())} of {int(alive.sum())}"
     if env.shows_flags:
         return f"carrying {int(flags.sum())}"
     if env.agents_leave:
@@ -135,7 +135,7 @@ def _agents(env: GridSwarm[Any, Any], state: Any) -> list[draw.Item]:
     lit = np.asarray(state.flag) | (not env.shows_flags)
     alive, token = np.asarray(state.alive), np.asarray(state.token)
     items: list[draw.Item] = []
-    for k in range(options.num_agents):
+    for k in np.nonzero(alive | env.agents_leave)[0]:
         fill = draw.BLUE if lit[k] else draw.WHITE
         opacity = 1.0 if alive[k] else 0.35
         items.append(draw.Circle(x[k], y[k], RADIUS, fill, draw.BLUE, 0.08, opacity))

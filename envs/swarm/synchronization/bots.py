@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Clock(Local):
-    """Switches in the first round if its light is off, and in every round after; sees nothing but its own light."""
+    """Switches in the first round if its light is off, and in every round after; reads only its own light."""
 
     def decide(self, key: Key, seen: Seen) -> Int[Array, ""]:
         """Switches."""
@@ -30,9 +29,9 @@ class Vote(Local):
     """Gathers with the others into a block in the middle of the board, then follows the lights of its heart.
 
     The heart is the part of the block that everybody in the block sees. While its lights are alike everybody
-    switches to the other state; when one has flipped all return to what most of them show, and no turn is lost. It
-    uses no memory, no clock, no number and no token: lights are seen a round earlier than tokens are heard. Where
-    nobody sees everybody, all lights in view count and everybody goes on to the other state.
+    switches to the other state; when one has flipped all return to what most of them show, and no turn is
+    lost. It uses no memory, clock, number or token: lights are seen a round earlier than tokens are heard.
+    Where nobody sees everybody, all lights in view count and everybody goes on to the other state.
     """
 
     def __init__(self, env: Synchronization) -> None:
@@ -70,7 +69,7 @@ class Vote(Local):
 
 
 def block(agents: int, rows: int, columns: int, reach: int) -> tuple[int, int]:
-    """Returns the sides of the block in which the largest share of the cells are seen by all, and the least cells.
+    """Returns the sides of the block with the largest share of cells that all see; of such, of the smallest.
 
     Args:
         agents: how many it must hold.
@@ -80,7 +79,7 @@ def block(agents: int, rows: int, columns: int, reach: int) -> tuple[int, int]:
     """
     sizes = [(a, -(-agents // a)) for a in range(1, min(rows, agents) + 1)]
     fits = [(a, b) for a, b in sizes if b <= columns]
-    return max(fits, key=lambda size: (heart(*size, reach).mean(), -size[0] * size[1], -sum(size)))
+    return max(fits, key=lambda size: (heart(size[0], size[1], reach).mean(), -size[0] * size[1], -sum(size)))
 
 
 def heart(rows: int, columns: int, reach: int) -> np.ndarray:
@@ -94,8 +93,8 @@ def way(
 ) -> Int[Array, ""]:
     """Returns the step of an agent that fills a block together with others; STAY for one that is settled.
 
-    From afar it comes nearer; beside the block it goes round it clockwise up to a free cell and enters; inside it
-    moves on to free cells deeper within, so that there is room at the edge.
+    From afar it comes nearer; beside the block it goes round clockwise up to a free cell and enters; inside
+    it moves on to free cells deeper within, so that there is room at the edge.
 
     Args:
         r: its row, counted from the block's first.

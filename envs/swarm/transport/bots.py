@@ -25,11 +25,11 @@ _NONE, _UNREACHED = 1e5, 500.0  # cost of a place that does not exist, or that n
 
 
 class TwoTeam(Planner):
-    """Shares out the places behind the box, pushes from there, and leaves once the box is gone; reads the state.
+    """Shares out places behind the box, pushes from there, leaves once the box is gone; reads the state.
 
-    While the box must go aside, places for that come first; those for the push outward, behind where the box will
-    be then, come second. Ways are shared out so that their sum, each to the power 1.5, is least: who stands in
-    somebody's way is sent on. Pushing needs no signal: a box that too few push does not move.
+    While the box must go aside, places for that come first; those for the push outward, behind where the box
+    will be then, come second. Ways are shared out so that their sum, each to the power 1.5, is least: who
+    stands in somebody's way is sent on. Pushing needs no signal: a box that too few push does not move.
     """
 
     def plan(self, key: Key, state: State) -> Int[Array, " agents"]:
@@ -80,7 +80,9 @@ def _to_places(
         swept: cells that the box goes to.
     """
     agents = state.i.shape[0]
-    cells = jax.vmap(lambda rank: jnp.nonzero(rank, size=_FILES, fill_value=-1)[0])(ranks.reshape(len(ranks), -1))
+    cells = jax.vmap(lambda rank: jnp.nonzero(rank, size=_FILES, fill_value=-1)[0])(
+        ranks.reshape(len(ranks), -1)
+    )
     cells = cells.reshape(-1).astype(jnp.int32)
     goals = paths.on_cells(cells // free.shape[1], cells % free.shape[1], free.shape)
     steps = paths.steps_to(jnp.concatenate([goals, (free & ~swept)[None]]), free)

@@ -11,6 +11,7 @@ from shoal_swarms import KEY, Cell, Game, game
 from shoal.envs.core import UserError, make
 from shoal.envs.swarm.flocking.dynamics import ring
 from shoal.envs.swarm.grid.physics import DOWN, RIGHT, SWITCH
+from shoal.envs.swarm.transport import reward
 
 SHAPED = {
     "pursuit": {"num_agents": 4},
@@ -80,11 +81,26 @@ def test_a_capture_is_paid_without_shaping() -> None:
     assert after.potential[0] == pytest.approx(float(potential(hunt, jax.tree.map(jnp.asarray, after))))
 
 
-@pytest.mark.parametrize(("last", "share"), [(-1, 2 / 3), (0, 2 / 3), (1, 1 / 3)])
-def test_potential_of_synchronization(last: int, share: float) -> None:
-    lights = shaped("synchronization")
-    state = lights.state([(2, 2), (5, 5), (7, 7)], flag=[True, True, False], last_sync=last)
-    assert potential(lights, state) == pytest.approx(0.1 * share, abs=1e-6)
+@pytest.mark.parametrize(
+    ("wanted", "last", "t", "on"),
+    [
+        ("next", -1, 0, 2),
+        ("next", 0, 0, 2),
+        ("next", 1, 0, 1),
+        ("clock", 1, 3, 2),
+        ("clock", 1, 4, 1),
+        ("majority", 1, 4, 2),
+    ],
+)
+def test_potential_of_synchronization(wanted: str, last: int, t: int, on: int) -> None:
+    """A tenth of the share of lights that are as they should be: here two of three if on, one if off."""
+    lights = shaped("synchronization", potential=wanted)
+    entries = {"flag": [True, True, False], "last_sync": last, "t": t}
+    state = lights.state([(2, 2), (5, 5), (7, 7)], **entries)
+    assert potential(lights, state) == pytest.approx(0.1 * on / 3, abs=1e-6)
+    own = shaped("synchronization", potential=wanted, credit="agent")
+    each = [0.1, 0.1, 0.0] if on == 2 else [0.0, 0.0, 0.1]
+    np.testing.assert_allclose(potential(own, own.state([(2, 2), (5, 5), (7, 7)], **entries)), each)
 
 
 def forage_state(world: Game, cells: list[Cell], flags: list[bool]) -> Any:
@@ -122,18 +138,32 @@ def test_potential_of_flocking() -> None:
 
 
 def test_potential_of_transport() -> None:
-    """A tenth for each of five pushers in place, a fifth for each push, and all of it once the box is out."""
-    world = shaped("transport")
+    """A tenth for each of five in place, a fifth for each push, all once the box is out; less the way."""
+    world, own = shaped("transport"), shaped("transport", credit="agent")
     lanes = {0: (7, 4), 1: (6, 3), 2: (8, 2), 3: (5, 4), 4: (7, 1)}  # three in the lanes within three cells
     state = world.state(lanes, layout=0)
-    assert potential(world, state) == pytest.approx(0.3)
+    assert potential(world, state) == pytest.approx(0.3 - 0.5 * (1 + 1) / 12 / 20, abs=1e-6)
+    np.testing.assert_allclose(
+        potential(own, state)[:5], 0.3 - 0.5 * np.array([0, 0, 0, 1, 1]) / 20, atol=1e-6
+    )
     six = world.state([(6, 4), (7, 4), (8, 4), (6, 3), (7, 3), (8, 3)], layout=0)
     assert potential(world, six) == pytest.approx(0.5), "a sixth adds nothing"
-    pushed = six.replace(box=jnp.roll(six.box, 1, axis=1), box_j=jnp.int32(1))
-    assert potential(world, pushed) == pytest.approx(0.2), "next the box must go down"
-    out = world.state({0: (8, 8), 1: (5, 6)}, layout=0, box=np.zeros_like(six.box), box_i=4, box_j=1)
+    gone = np.zeros_like(six.box)
+    out = world.state({0: (8, 8), 1: (5, 6)}, layout=0, box=gone, box_i=4, box_j=1)
     # One step and four steps from the nearest cells of the gap; nothing for those who have left.
-    assert potential(world, out) == pytest.approx(1.5 - 0.1 * ((1 + 4) / 12) / 20, abs=1e-6)
+    assert potential(world, out) == pytest.approx(1.5 - 0.5 * (1 + 4) / 12 / 20, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("down", "right", "part"),
+    [(0, 0, 0.0), (0, 1, 0.2), (2, 1, 0.6), (4, 1, 1.0), (5, 2, 1.0), (-1, -1, 0.0)],
+)
+def test_progress_of_the_box(down: int, right: int, part: float) -> None:
+    """Of the first layout, which needs one push to the right and four down; of another, the square one, four."""
+    state = game("transport").state([(2, 2)], layout=0, box_i=down, box_j=right)
+    assert float(reward.progress(state)) == pytest.approx(part)
+    easy = game("transport-easy").state([(2, 2)], plan=[0, DOWN], box_i=down, box_j=right)
+    assert float(reward.progress(easy)) == pytest.approx(np.clip(down, 0, 4) / 4)
 
 
 def test_the_end_has_no_potential() -> None:
