@@ -1,4 +1,4 @@
-"""The scripted swarms: what they score, that their actions are legal in every form, and the ways they walk."""
+"""The scripted swarms: what they score, that actions are legal in every form, and the ways they walk."""
 
 import functools
 from collections.abc import Callable
@@ -11,7 +11,8 @@ import pytest
 
 from shoal.envs.core import UserError, make
 from shoal.envs.swarm.foraging import lanes, levels
-from shoal.envs.swarm.grid import paths
+from shoal.envs.swarm.grid import paths, types
+from shoal.envs.swarm.grid.bots import acted
 from shoal.envs.swarm.grid.physics import DOWN, LEFT, RIGHT, STAY, UP, Bodies, push
 from shoal.envs.swarm.grid.types import FOOD, NEST
 from shoal.envs.swarm.synchronization import bots as lights
@@ -29,6 +30,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "joint": {"joint_actions": True},
     "silent": {"vocabulary": 0},
 }
+LOCAL = ("clock", "vote", "slot")  # they read views, the others the state
 WORLDS = 48
 
 
@@ -61,8 +63,13 @@ def play(id: str, name: str, opens: str | None = None) -> dict[str, np.ndarray]:
         ]
         return action, jnp.all(jnp.stack(legal))
 
+    @jax.jit
+    @jax.vmap
+    def reset(key: jax.Array) -> tuple[Any, Any]:
+        return env.reset(key, level=start.sample_level(key, start.params))
+
     keys = jax.random.split(jax.random.key(7), WORLDS)
-    state, timestep = jax.jit(jax.vmap(start.reset))(keys)
+    state, timestep = reset(keys)
     done, found = np.zeros(WORLDS, bool), {}
     for t in range(env.options.max_steps):
         action, legal = act(jax.random.fold_in(jax.random.key(8), t), timestep, state)
@@ -85,7 +92,9 @@ def test_four_around_the_prey_and_the_rest_apart() -> None:
 
 
 def test_the_clock_scores_every_round() -> None:
-    assert (play("swarm/synchronization", "clock")["score"] == 100).all()
+    # In the hard task's view, which shows neither time nor number.
+    found = play("swarm/synchronization-hard", "clock", "swarm/synchronization")
+    assert (found["score"] == 100).all()
 
 
 def test_votes_stand_flips_and_late_starts() -> None:
@@ -115,39 +124,44 @@ def test_two_teams_push_the_box_out_and_leave() -> None:
         assert found["score"].mean() > least  # 10.4 and 10.9, +- 0.2
 
 
-@pytest.mark.parametrize(("id", "name"), EACH)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("view", ["flat", "grid"])
-def test_actions_fit_every_form_and_batch(id: str, name: str, form: str, view: str) -> None:
+@functools.cache
+def opening_of(id: str, form: str, view: str) -> tuple[Any, Any, Any]:
+    """Returns an environment and the shapes of what its reset returns."""
     env = make(id, view=view, **FORMS[form])
-    policy = env.scripted_policies()[name]()
-    for batch in ((), (3, 2)):
-        reset = env.reset
-        for _ in batch:
-            reset = jax.vmap(reset)
-        keys = jax.eval_shape(lambda batch=batch: jax.random.split(jax.random.key(0), batch))
+    return env, *jax.eval_shape(env.reset, jax.random.key(0))
 
-        def act(keys: Any, reset: Any = reset) -> Any:
-            state, timestep = reset(keys)
-            given = state if policy.needs_state else None
-            return policy.act(jax.random.key(0), (), timestep.observation, given)[1]
 
-        action = jax.eval_shape(act, keys)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("batch", [(), (3, 2)])
+@pytest.mark.parametrize(("id", "name"), EACH)
+def test_actions_fit_every_form_and_batch(id: str, name: str, batch: tuple[int, ...], form: str) -> None:
+    for view in ("flat", "grid") if name in LOCAL and form == "two" else ("flat",):
+        env, *opening = opening_of(id, form, view)
+        state, timestep = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((*batch, *leaf.shape), leaf.dtype), tuple(opening)
+        )
+        policy = env.scripted_policies()[name]()
+        given = state if policy.needs_state else None
+        assert policy.needs_state != (name in LOCAL)
+        action = jax.eval_shape(policy.choose, jax.random.key(0), timestep.observation, given)
         assert action.shape == (*batch, env.num_agents, *env.action_space.shape)
         assert action.dtype == jnp.int32
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_forms_say_the_same(form: str, strict_numerics: None) -> None:
-    env = make("swarm/synchronization-hard", **FORMS[form])
-    state, timestep = jax.jit(env.reset)(jax.random.key(3))
-    policy = env.scripted_policies()["clock"]()
-    action = np.asarray(policy.act(jax.random.key(0), (), timestep.observation)[1])
-    primitive = {"two": action[..., 0], "joint": action // 8, "silent": action}[form]
-    awake = np.asarray(state.wakes) == 0
-    assert (primitive == np.where(awake & ~np.asarray(state.flag), 5, 0)).all()
-    assert form != "two" or (action[:, 1] == 0).all()
-    assert form != "joint" or (action % 8 == 0).all()
+def test_forms_say_the_same_and_the_dead_stay(form: str, strict_numerics: None) -> None:
+    options = types.Options(**FORMS[form])
+    alive = jnp.array([True, False, True])
+    legal = alive[:, None] | (jnp.arange(6) == 0)[None]
+    words = alive[:, None] | (jnp.arange(8) == 0)[None]
+    masks = {
+        "two": (legal, words),
+        "joint": (legal[:, :, None] & words[:, None]).reshape(3, 48),
+        "silent": legal,
+    }
+    action = acted(options, jnp.array([4, 3, 1], jnp.int32), masks[form])
+    expected = {"two": [[4, 0], [0, 0], [1, 0]], "joint": [32, 0, 8], "silent": [4, 0, 1]}
+    assert action.tolist() == expected[form]
 
 
 def test_steps_are_those_of_a_breadth_first_search(strict_numerics: None) -> None:
@@ -179,7 +193,6 @@ def test_lines_move_up_together_and_nobody_is_pushed(strict_numerics: None) -> N
     # Whoever leaves in a later pass is still there.
     cost = jnp.full((4, paths.MOVES), jnp.inf).at[0, RIGHT].set(0.0).at[1, UP].set(0.0)
     assert paths.claim(i, j, everybody, cost, order).tolist() == [RIGHT, UP, STAY, STAY]
-    cost = jnp.full((4, paths.MOVES), jnp.inf).at[0, RIGHT].set(0.0).at[1, UP].set(0.0)
     column = (jnp.array([5, 4, 8, 8], jnp.int32), jnp.array([3, 3, 2, 5], jnp.int32))
     cost = jnp.full((4, paths.MOVES), jnp.inf).at[0, UP].set(0.0).at[1, RIGHT].set(0.0)
     assert paths.claim(*column, everybody, cost, order).tolist() == [STAY, RIGHT, STAY, STAY]

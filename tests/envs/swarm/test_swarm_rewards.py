@@ -159,7 +159,7 @@ def test_potential_of_transport() -> None:
     [(0, 0, 0.0), (0, 1, 0.2), (2, 1, 0.6), (4, 1, 1.0), (5, 2, 1.0), (-1, -1, 0.0)],
 )
 def test_progress_of_the_box(down: int, right: int, part: float) -> None:
-    """Of the first layout, which needs one push to the right and four down; of another, the square one, four."""
+    """The first layout needs one push to the right and four down; a square box four down."""
     state = game("transport").state([(2, 2)], layout=0, box_i=down, box_j=right)
     assert float(reward.progress(state)) == pytest.approx(part)
     easy = game("transport-easy").state([(2, 2)], plan=[0, DOWN], box_i=down, box_j=right)

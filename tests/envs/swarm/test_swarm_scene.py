@@ -64,7 +64,8 @@ def test_pursuit() -> None:
     found = discs(frame)
     assert found[centre((3, 3))].fill == found[centre((5, 5))].fill == BLUE
     assert found[centre((6, 2))].fill == scene.RED
-    assert [item.text for item in frame.items if isinstance(item, Text)][:4] == ["0", "1", "2", "3"]
+    assert len(found) == 3, "who is not there is not drawn"
+    assert [item.text for item in frame.items if isinstance(item, Text)][:2] == ["0", "1"]
     assert len(discs(frame, scene.DOT)) == 1, "who said nothing has no dot"
     later = clip(hunt, state.replace(prey_static=np.bool_(True))).frames[0]
     assert covered(later, scene.RED) == {(6, 2)}, "a square one cannot be pushed"
