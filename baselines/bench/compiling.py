@@ -1,6 +1,6 @@
 """What a program's compile time is made of: tracing, lowering to StableHLO, and XLA's own part.
 
-The seconds are those that JAX reports of itself (`jax.monitoring`), so a peer's programs are counted as ours are.
+The seconds are those that JAX reports of itself (`jax.monitoring`), so a peer's programs are counted as ours.
 Programs may be compiled at the same time, so the parts can add up to more than a clock on the wall shows.
 """
 
@@ -33,7 +33,7 @@ class Programs:
             parts[PARTS[event]] = parts.get(PARTS[event], 0.0) + duration_secs
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the programs that reached the compiler, the slowest first; inner functions are in theirs."""
+        """Returns the programs that reached the compiler, slowest first; inner functions are in theirs."""
         whole = [
             {"name": name, **{part: parts.get(part, 0.0) for part in PARTS.values()}}
             for name, parts in self._found.items()

@@ -1,7 +1,7 @@
 """mpe2 as the world before accelerators steps it: NumPy environments in one process per core.
 
-Everything that a step returns, the global state included, goes into a checksum, as in `subjects`. Episodes are
-as long as ours are by default, and a finished one is reset at once.
+Everything that a step returns, the global state included, goes into a checksum, as in `subjects`. Episodes
+are as long as ours are by default, and a finished one is reset at once.
 """
 
 from __future__ import annotations

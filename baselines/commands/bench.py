@@ -15,8 +15,9 @@ bench = typer.Typer(
 )
 
 Against = Annotated[
-    Optional[str], typer.Option(help="A peer to measure in turns with ours: jaxmarl, or mpe2 (environments).")
-]  # noqa: UP045
+    Optional[str],  # noqa: UP045
+    typer.Option(help="A peer to measure in turns with ours: jaxmarl, or mpe2 (environments)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown.")]
 Repeats = Annotated[int, typer.Option(help="Timed repeats of each, in turns; the median counts.")]

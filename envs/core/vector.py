@@ -113,7 +113,7 @@ class VectorEnv:
             step = jax.vmap(self._same_step, (0, 0, 0, 0, None))
             env_state, timestep = step(draw_keys, reset_keys, state.env, action, params)
         else:
-            # Who needs a new episode is known beforehand, and where episodes end together it is rarely anybody.
+            # Who needs a new episode is known beforehand; where episodes end together it is rarely anybody.
             fresh = jax.lax.cond(
                 jnp.any(state.ended),
                 lambda: jax.vmap(self._fresh, (0, None))(reset_keys, params),

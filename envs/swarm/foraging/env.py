@@ -49,7 +49,7 @@ class Foraging(GridSwarm[State, Level]):
         height, width = o.height // o.tiles, o.width // o.tiles
         if (height * o.tiles, width * o.tiles) != (o.height, o.width) or min(height, width) < 8:
             raise UserError(
-                f"tiles={o.tiles} must divide height={o.height} and width={o.width} into maps of at least 8 x 8"
+                f"tiles={o.tiles} must cut height={o.height} and width={o.width} into maps of at least 8 x 8"
             )
         self.layouts = levels.tiled(levels.layouts(height, width), o.tiles)
         check_room(o, int(np.min(np.sum(self.layouts == 0, axis=(1, 2)))), "on free cells")
