@@ -20,6 +20,14 @@ WHOLE = {
     "particle/simple-speaker-listener-v1",
     "swarm/pursuit-v1",
 }
+# Not played: they differ from others in one number or one drawn layout.
+ALIKE = {
+    "swarm/pursuit-easy-v1",
+    "swarm/pursuit-hard-v1",
+    "swarm/foraging-hard-v1",
+    "swarm/flocking-random-v1",
+    "swarm/transport-easy-v1",
+}
 COSTLY = (conformance.check_jit, conformance.check_same_step)
 VARIANTS = [
     ("combat/smax-3m-v1", {"control": "both", "use_self_play_reward": True}),
@@ -39,7 +47,7 @@ VARIANTS = [
 
 def test_one_scenario_of_every_family_is_played_whole() -> None:
     assert {id.partition("/")[0] for id in IDS} == {id.partition("/")[0] for id in WHOLE}
-    assert set(IDS) >= WHOLE
+    assert set(IDS) >= WHOLE | ALIKE
 
 
 def test_sweeps_are_registered() -> None:
@@ -61,7 +69,7 @@ def test_cheap(env_id: str, check: Callable[[Any], None]) -> None:
     check(env_id)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", [id for id in IDS if id not in ALIKE])
 def test_play(env_id: str) -> None:
     harness = Harness(make(env_id))
     for check in conformance.PLAY_CHECKS:

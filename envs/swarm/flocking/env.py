@@ -50,6 +50,11 @@ class Flocking(GridSwarm[State, Level]):
         if o.start == "published" and (o.num_agents, o.height, o.width) != (12, 10, 10):
             raise UserError("start='published' is known for 12 agents on 10 x 10 only; take start='random'")
         self.shape = dynamics.ring(o.num_agents)
+        if o.matching == "axes" and len(self.shape) < o.num_agents:
+            raise UserError(
+                f"matching='axes' says little of num_agents={o.num_agents}, which outnumber the square's "
+                f"{len(self.shape)} cells; take a multiple of 4, or matching='exact'"
+            )
 
     def sample_level(self, key: Key, params: types.Params) -> Level:
         """Places agents anywhere, or where the published runs had them."""

@@ -33,10 +33,13 @@ class Conveyor(Planner):
         """Lays lanes on each of the environment's layouts.
 
         Raises:
-            UserError: for a board without room for two lanes.
+            UserError: for a board without room for two lanes, or of several maps.
         """
         super().__init__(env)
         o = self.options
+        tiles = env.options.tiles
+        if tiles > 1:
+            raise UserError(f"the policy conveyor knows boards of one map, not of tiles={tiles}")
         self.layouts = env.layouts
         found = [lanes.lay(board) for board in self.layouts]
         known = [each for each in found if each is not None]

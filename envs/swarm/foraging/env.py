@@ -49,7 +49,7 @@ class Foraging(GridSwarm[State, Level]):
         height, width = o.height // o.tiles, o.width // o.tiles
         if (height * o.tiles, width * o.tiles) != (o.height, o.width) or min(height, width) < 8:
             raise UserError(
-                f"tiles={o.tiles} must cut height={o.height} and width={o.width} into maps of at least 8 x 8"
+                f"tiles={o.tiles} must cut height={o.height} and width={o.width} into maps from 8 x 8 on"
             )
         self.layouts = levels.tiled(levels.layouts(height, width), o.tiles)
         check_room(o, int(np.min(np.sum(self.layouts == 0, axis=(1, 2)))), "on free cells")
@@ -98,6 +98,10 @@ class Foraging(GridSwarm[State, Level]):
     def credits_agents(self) -> bool:
         """Returns whether ``credit=agent``."""
         return self.options.credit == "agent"
+
+    def team_reward_form(self) -> str:
+        """Returns ``sum`` where the acting agent is paid."""
+        return "sum" if self.credits_agents() else "shared"
 
     def potential(self, state: State) -> Array:
         """Returns half a point for a load, less half the way to go over the longest one; mean or own."""

@@ -97,9 +97,9 @@ class GridSwarm(Environment[StateT, LevelT]):
         """Returns each agent's part of the score's growth where the acting agent is credited, else None."""
         return None
 
-    def credits_agents(self) -> bool:
-        """Returns whether rewards are each agent's own."""
-        return False
+    def team_reward_form(self) -> str:
+        """Returns how a team learner reduces rewards, which are everybody's unless a task says otherwise."""
+        return "shared"
 
     def may_act(self, state: StateT) -> Array:
         """Returns who may act, [A, *B] bool."""
@@ -277,7 +277,7 @@ class GridSwarm(Environment[StateT, LevelT]):
             state_space=Box(-np.inf, np.inf, (whole,)),
             max_steps=o.max_steps,
             time_limit_is_termination=False,
-            team_reward="sum" if self.credits_agents() else "shared",
+            team_reward=self.team_reward_form(),
             metric_specs=(*self.own_specs(), *group.metric_specs(o)),
             citation=CITATION,
             dead_agents_earn=self.agents_leave,

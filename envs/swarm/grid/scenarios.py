@@ -55,7 +55,7 @@ CROWDS: dict[str, tuple[str, dict[str, Any]]] = {
     for task in ("foraging", "pursuit")
     for name, side, agents in (("1k", 100, 1_000), ("10k", 320, 10_000), ("100k", 1_000, 100_000))
 }
-"""Swarms of up to a hundred thousand on a tenth of the cells; foragers find food and a nest in every 10 x 10."""
+"""Swarms of up to a hundred thousand on a tenth of the cells; there is food and a nest in every 10 x 10."""
 
 
 def scenarios() -> dict[str, tuple[str, dict[str, Any]]]:

@@ -94,9 +94,9 @@ class Synchronization(GridSwarm[State, Level]):
         )
         return after, jnp.zeros_like(scores)
 
-    def credits_agents(self) -> bool:
-        """Returns whether the shaped reward is each agent's own."""
-        return self.options.credit == "agent"
+    def team_reward_form(self) -> str:
+        """Returns ``mean`` where potentials are each agent's own; the points are everybody's."""
+        return "mean" if self.options.credit == "agent" else "shared"
 
     def potential(self, state: State) -> Array:
         """Returns a tenth of the share of lights that are as ``potential`` says, or of one's own."""

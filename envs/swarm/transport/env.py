@@ -105,6 +105,10 @@ class Transport(GridSwarm[State, Level]):
         """Returns whether ``credit=agent``."""
         return self.options.credit == "agent"
 
+    def team_reward_form(self) -> str:
+        """Returns ``sum`` where the acting agent is paid."""
+        return "sum" if self.credits_agents() else "shared"
+
     def potential(self, state: State) -> Array:
         """Returns how far the box is along its way, and how well agents stand (`reward.potential`)."""
         return reward.potential(state, self.credits_agents())

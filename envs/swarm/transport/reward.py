@@ -51,8 +51,8 @@ def places(state: State) -> Bool[Array, "rows columns *batch"]:
         behind |= reached & (direction == way)[None, None]
     rim = np.ones((rows, columns), bool)
     rim[1:-1, 1:-1] = False
-    free = state.board == 0
-    gap = free & rim.reshape(rows, columns, *[1] * state.t.ndim)
+    free = (state.board == 0) & ~state.box[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    gap = (state.board == 0) & rim.reshape(rows, columns, *[1] * state.t.ndim)
     return jnp.where((progress(state) >= 1.0)[None, None], gap, behind & free)
 
 
