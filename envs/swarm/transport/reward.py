@@ -59,8 +59,8 @@ def places(state: State) -> Bool[Array, "rows columns *batch"]:
 def potential(state: State, own: bool) -> Array:
     """Returns the potential of all, [*B], or of each agent, [A, *B].
 
-    One for the box's way, half a point for five agents behind it, less half of an agent's way to where it is
-    wanted over half the board's perimeter: its own, or the mean.
+    One for the box's way, a quarter for five agents behind it and another for five that pushed it on last,
+    less half of an agent's way to where it is wanted over half the board's perimeter: its own, or the mean.
     """
     rows, columns = state.board.shape[:2]
     wanted, way = places(state), progress(state)
@@ -69,7 +69,13 @@ def potential(state: State, own: bool) -> Array:
     right = jnp.abs(state.j[:, None] - np.arange(columns, dtype=np.int32).reshape(1, -1, *tail))
     steps = jnp.where(wanted[None], down[:, :, None] + right[:, None], rows + columns)
     far = jnp.where(state.alive, jnp.min(steps, axis=(1, 2)), 0)
-    ready = jnp.minimum(jnp.sum(state.alive & (far == 0), axis=0), BOX_MASS) / BOX_MASS
+    there = state.alive & (far == 0)
+    pushing = there & (state.primitive == next_push(state)[None])
+    ready = (_share_of_five(there) + _share_of_five(pushing)) / 2
     team = way + 0.5 * jnp.where(way >= 1.0, 1.0, ready)
     share = 0.5 * far.astype(jnp.float32) / (rows + columns)
     return team[None] - share if own else team - jnp.mean(share, axis=0)
+
+
+def _share_of_five(agents: Bool[Array, "agents *batch"]) -> Float[Array, "*batch"]:
+    return jnp.minimum(jnp.sum(agents, axis=0), BOX_MASS) / BOX_MASS

@@ -14,7 +14,12 @@ from shoal.envs.adapters import to_gymnasium
 from shoal.envs.adapters.gymnasium import ShoalGymEnv
 from shoal.envs.core import UserError, make
 
-REGISTERED = ["combat/smax-3m-v1", "commons/water-v1", "particle/simple-speaker-listener-v1"]
+REGISTERED = [
+    "combat/smax-3m-v1",
+    "commons/water-v1",
+    "particle/simple-speaker-listener-v1",
+    "swarm/transport-v1",
+]
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:gymnasium")

@@ -14,7 +14,12 @@ from shoal.envs.adapters import to_pettingzoo
 from shoal.envs.core import UserError, list_environments, make
 
 # One of every family, and the toys that are unlike them: slots filled again, other kinds of action.
-REGISTERED = ["combat/smax-3m-v1", "commons/water-v1", "particle/simple-speaker-listener-v1"]
+REGISTERED = [
+    "combat/smax-3m-v1",
+    "commons/water-v1",
+    "particle/simple-speaker-listener-v1",
+    "swarm/transport-v1",  # whose agents leave
+]
 TOYS = [{}, {"refill": True}, {"actions": "multi"}, {"actions": "box"}]
 
 
