@@ -138,16 +138,19 @@ def test_potential_of_flocking() -> None:
 
 
 def test_potential_of_transport() -> None:
-    """A tenth for each of five in place, a fifth for each push, all once the box is out; less the way."""
+    """A twentieth for each of five in place, one if it pushed, a fifth for each push done; less the way."""
     world, own = shaped("transport"), shaped("transport", credit="agent")
     lanes = {0: (7, 4), 1: (6, 3), 2: (8, 2), 3: (5, 4), 4: (7, 1)}  # three in the lanes within three cells
     state = world.state(lanes, layout=0)
-    assert potential(world, state) == pytest.approx(0.3 - 0.5 * (1 + 1) / 12 / 20, abs=1e-6)
+    assert potential(world, state) == pytest.approx(0.15 - 0.5 * (1 + 1) / 12 / 20, abs=1e-6)
     np.testing.assert_allclose(
-        potential(own, state)[:5], 0.3 - 0.5 * np.array([0, 0, 0, 1, 1]) / 20, atol=1e-6
+        potential(own, state)[:5], 0.15 - 0.5 * np.array([0, 0, 0, 1, 1]) / 20, atol=1e-6
     )
     six = world.state([(6, 4), (7, 4), (8, 4), (6, 3), (7, 3), (8, 3)], layout=0)
-    assert potential(world, six) == pytest.approx(0.5), "a sixth adds nothing"
+    assert potential(world, six) == pytest.approx(0.25), "a sixth adds nothing"
+    pushed = jnp.full(12, RIGHT, jnp.int32)
+    assert potential(world, six.replace(primitive=pushed)) == pytest.approx(0.5)
+    assert potential(world, six.replace(primitive=pushed.at[:2].set(DOWN))) == pytest.approx(0.45)
     gone = np.zeros_like(six.box)
     out = world.state({0: (8, 8), 1: (5, 6)}, layout=0, box=gone, box_i=4, box_j=1)
     # One step and four steps from the nearest cells of the gap; nothing for those who have left.
