@@ -42,6 +42,7 @@ VARIANTS = [
             "credit": "agent",
         },
     ),
+    ("swarm/synchronization-hard-v1", {"fewest": 2, "num_agents": 6}),  # some are not there at all
 ]
 
 

@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from shoal.envs.swarm.coverage.types import Options, Params
-from shoal.envs.swarm.planar import Nearest
+from shoal.envs.swarm.planar.frame import Nearest
 
 _EXACT = jax.lax.Precision.HIGHEST  # sums of many rounds: the short floats of GPUs would show
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from shoal.envs.core.types import Key
-from shoal.envs.swarm import planar
 from shoal.envs.swarm.coverage.types import HOT, Level, Options, Params
+from shoal.envs.swarm.planar import frame as planar
 
 PUBLISHED = {
     5: (

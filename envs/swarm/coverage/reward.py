@@ -9,9 +9,9 @@ from jax import Array
 from jaxtyping import Float
 
 from shoal.envs.core.environment import MetricSpec
-from shoal.envs.swarm import planar
 from shoal.envs.swarm.coverage.types import Options, State
-from shoal.envs.swarm.planar import Measured, Nearest
+from shoal.envs.swarm.planar import frame as planar
+from shoal.envs.swarm.planar.frame import Measured, Nearest
 
 METRICS = (
     MetricSpec(

@@ -9,10 +9,10 @@ import numpy as np
 
 from shoal.envs import scene as draw
 from shoal.envs.core.types import Recording
-from shoal.envs.swarm import planar_scenery
 from shoal.envs.swarm.coverage.dynamics import density_on_lattice
 from shoal.envs.swarm.coverage.reward import stand
 from shoal.envs.swarm.coverage.types import Options, State
+from shoal.envs.swarm.planar import scenery
 
 TITLE = "Adaptive coverage"
 SHADES = (0.4, 0.75)  # of the first eight robots, and of the next eight, who have the same colours
@@ -27,7 +27,7 @@ def clip(options: Options, recording: Recording) -> draw.Clip:
         return owner, density_on_lattice(options, state.params, state.estimate)
 
     frames = tuple(picture(options, state, *map(np.asarray, look(state))) for state in recording.states)
-    return draw.Clip(frames, frame_seconds=planar_scenery.FRAME_SECONDS, title=TITLE)
+    return draw.Clip(frames, frame_seconds=scenery.FRAME_SECONDS, title=TITLE)
 
 
 def picture(options: Options, state: State, owner: np.ndarray, density: np.ndarray) -> draw.Scene:
@@ -52,5 +52,5 @@ def picture(options: Options, state: State, owner: np.ndarray, density: np.ndarr
     for a, b in np.argwhere(weights > 0.5 * weights.max()):
         where = options.centres[a], options.centres[b]
         items.append(draw.Circle(*where, 0.14, None, draw.DARK_GREY, 0.004))
-    items += planar_scenery.robots(state.team)
-    return planar_scenery.picture(items, TITLE, state.team, f"   true cost {state.true_cost:.1f}")
+    items += scenery.robots(state.team)
+    return scenery.picture(items, TITLE, state.team, f"   true cost {state.true_cost:.1f}")

@@ -20,7 +20,8 @@ from shoal.envs.core.types import Key
 from shoal.envs.swarm.flocking import dynamics, types
 from shoal.envs.swarm.flocking.types import Level, State
 from shoal.envs.swarm.grid import observation
-from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.boards import check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm
 
 PUBLISHED_START = (
     ((1, 2), (4, 5), (3, 4), (2, 2), (1, 7), (2, 1), (4, 4), (4, 1), (4, 7), (5, 8), (3, 1), (6, 7))

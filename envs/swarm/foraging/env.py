@@ -6,25 +6,23 @@ Source: arXiv 2505.04364 v4 and its code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.types import Key
-from shoal.envs.swarm.foraging import levels, types
+from shoal.envs.swarm.foraging import dynamics, levels, reward, types
 from shoal.envs.swarm.foraging.types import Level, State
 from shoal.envs.swarm.grid import observation
 from shoal.envs.swarm.grid import types as grid
-from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
-from shoal.envs.swarm.grid.physics import look_up
-from shoal.envs.swarm.grid.types import FOOD, NEST
+from shoal.envs.swarm.grid.boards import check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm
 
 REFERENCE = 36.0
 """Deliveries that a coordinated script reaches in 100 rounds: what ``score_ratio`` divides by."""
@@ -79,39 +77,15 @@ class Foraging(GridSwarm[State, Level]):
 
     def settle(self, before: State, after: State, draws: Any) -> tuple[State, Array]:
         """Picks up and delivers."""
-        at_food = look_up(beside(after.board == FOOD), after.i, after.j, False)
-        at_nest = look_up(beside(after.board == NEST), after.i, after.j, False)
-        carries = after.flag | at_food
-        delivered = carries & at_nest
-        after = replace(
-            after,
-            flag=carries & ~at_nest,
-            delivered=delivered,
-            score=after.score + jnp.sum(delivered, axis=0, dtype=jnp.float32),
-        )
-        return after, jnp.zeros(after.t.shape, bool)
+        return dynamics.carry(after), jnp.zeros(after.t.shape, bool)
 
-    def individual(self, before: State, after: State) -> Float[Array, "agents *batch"] | None:
-        """Returns who delivered, where the acting agent is credited."""
-        return after.delivered.astype(jnp.float32) if self.credits_agents() else None
-
-    def credits_agents(self) -> bool:
-        """Returns whether ``credit=agent``."""
-        return self.options.credit == "agent"
-
-    def team_reward_form(self) -> str:
-        """Returns ``sum`` where the acting agent is paid."""
-        return "sum" if self.credits_agents() else "shared"
+    def individual(self, before: State, after: State) -> Float[Array, "agents *batch"]:
+        """Returns who delivered."""
+        return after.delivered.astype(jnp.float32)
 
     def potential(self, state: State) -> Array:
-        """Returns half a point for a load, less half the way to go over the longest one; mean or own."""
-        goal = state.flag.astype(jnp.int32)
-        steps = jnp.where(
-            goal == 1,
-            look_up(state.distance[1], state.i, state.j, np.int16(0)),
-            look_up(state.distance[0], state.i, state.j, np.int16(0)),
-        )
-        own = 0.5 * state.flag.astype(jnp.float32) - 0.5 * steps.astype(jnp.float32) / self.longest
+        """Returns what `reward.potential` does, mean or own."""
+        own = reward.potential(state, self.longest)
         return own if self.credits_agents() else jnp.mean(own, axis=0)
 
     def own_metrics(self, state: State) -> dict[str, Array]:
@@ -137,12 +111,3 @@ class Foraging(GridSwarm[State, Level]):
         from shoal.envs.swarm.foraging.bots import Conveyor
 
         return {"scripted": lambda: Conveyor(self), "conveyor": lambda: Conveyor(self)}
-
-
-def beside(cells: Bool[Array, "rows columns *batch"]) -> Bool[Array, "rows columns *batch"]:
-    """Returns the cells next to those given; the outermost ring is wall, so that nothing wraps round."""
-    found = jnp.zeros_like(cells)
-    for axis in (0, 1):
-        for step in (1, -1):
-            found |= jnp.roll(cells, step, axis)
-    return found

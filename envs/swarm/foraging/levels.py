@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shoal.envs.swarm.grid import boards
 from shoal.envs.swarm.grid.types import FOOD, NEST, WALL
 
 FAR = np.iinfo(np.int16).max
@@ -21,9 +22,7 @@ def layouts(height: int, width: int) -> np.ndarray:
 
 def _layout(height: int, width: int, corner: int) -> np.ndarray:
     """Returns the layout with horizontal walls and the food in a corner, counted along rows."""
-    board = np.zeros((height, width), np.int8)
-    board[[0, -1], :] = WALL
-    board[:, [0, -1]] = WALL
+    board = boards.ring(height, width)
     lines = range(4, height - 4, 4)
     for number, row in enumerate(lines):
         covered = slice(0, width - -(-width // 3) + 1) if number % 2 == 0 else slice(width // 3, width)

@@ -20,7 +20,7 @@ from shoal.envs.core.environment import Environment, Metadata, MetricSpec
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.spaces import Box, Discrete, MultiDiscrete, Space
 from shoal.envs.core.types import Key, Observation, Outcome, PyTree, Recording
-from shoal.envs.swarm.grid import group, messages, observation, physics
+from shoal.envs.swarm.grid import boards, group, messages, observation, physics
 from shoal.envs.swarm.grid.physics import PRIMITIVES, STAY, SWITCH
 from shoal.envs.swarm.grid.types import CITATION, Options, State
 
@@ -49,8 +49,9 @@ class GridSwarm(Environment[StateT, LevelT]):
     """Whether agents have lights to switch."""
     shows_flags: ClassVar[bool] = False
     """Whether others' flags can be seen."""
+
     agents_leave: ClassVar[bool] = False
-    """Whether agents can leave the board for good; the team's points are theirs, too."""
+    """Whether agents can leave the board for good."""
 
     # What a task writes -------------------------------------------------------------------------------------
 
@@ -82,7 +83,7 @@ class GridSwarm(Environment[StateT, LevelT]):
 
     def static(self, state: StateT) -> Int[Array, "rows columns *batch"]:
         """Returns what never moves; by default the ring of walls."""
-        ring = self.ring()
+        ring = self.ring().astype(np.int32)
         return jnp.broadcast_to(ring.reshape(*ring.shape, *[1] * state.t.ndim), (*ring.shape, *state.t.shape))
 
     def potential(self, state: StateT) -> Float[Array, "*batch"] | Float[Array, "agents *batch"]:
@@ -93,13 +94,13 @@ class GridSwarm(Environment[StateT, LevelT]):
         """Returns in which worlds the round's growth of the potential is paid, [*B] bool."""
         return jnp.ones_like(after.t, bool)
 
-    def individual(self, before: StateT, after: StateT) -> Float[Array, "agents *batch"] | None:
-        """Returns each agent's part of the score's growth where the acting agent is credited, else None."""
-        return None
+    def credits_agents(self) -> bool:
+        """Returns whether rewards are each agent's own: tasks with an option ``credit``."""
+        return getattr(self.options, "credit", "team") == "agent"
 
-    def team_reward_form(self) -> str:
-        """Returns how a team learner reduces rewards, which are everybody's unless a task says otherwise."""
-        return "shared"
+    def individual(self, before: StateT, after: StateT) -> Float[Array, "agents *batch"]:
+        """Returns each agent's part of the score's growth, where the acting agent is credited."""
+        raise NotImplementedError(f"{self.id} does not tell whose the points are")
 
     def may_act(self, state: StateT) -> Array:
         """Returns who may act, [A, *B] bool."""
@@ -132,11 +133,8 @@ class GridSwarm(Environment[StateT, LevelT]):
         self._round = batch_last(self._play)
 
     def ring(self) -> np.ndarray:
-        """Returns [H, W] int32, a board with walls around."""
-        board = np.zeros((self.options.height, self.options.width), np.int32)
-        board[[0, -1], :] = 1
-        board[:, [0, -1]] = 1
-        return board
+        """Returns [H, W] int8, a board with walls around."""
+        return boards.ring(self.options.height, self.options.width)
 
     def open(self, level: Any, flag: Array | None = None) -> dict[str, Any]:
         """Returns the entries of a state that opens an episode, for one world."""
@@ -224,8 +222,9 @@ class GridSwarm(Environment[StateT, LevelT]):
     def _reward(self, before: StateT, after: StateT, done: Array) -> tuple[Array, StateT]:
         """Pays the growth of the score and, where shaped, that of the potential, which is 0 at the end."""
         scale = jnp.asarray(after.params.reward_scale)
-        parts = self.individual(before, after)
-        if parts is None:
+        if self.credits_agents():
+            parts = self.individual(before, after)
+        else:
             parts = jnp.broadcast_to((after.score - before.score)[None], after.alive.shape)
         reward = parts * scale[None]
         if self.options.reward != "shaped":
@@ -277,10 +276,10 @@ class GridSwarm(Environment[StateT, LevelT]):
             state_space=Box(-np.inf, np.inf, (whole,)),
             max_steps=o.max_steps,
             time_limit_is_termination=False,
-            team_reward=self.team_reward_form(),
+            team_reward="sum" if self.credits_agents() else "shared",
             metric_specs=(*self.own_specs(), *group.metric_specs(o)),
             citation=CITATION,
-            dead_agents_earn=self.agents_leave,
+            dead_agents_earn=True,  # the points are the team's, also of those who left
         )
 
     def extra_size(self) -> int:
@@ -292,27 +291,3 @@ class GridSwarm(Environment[StateT, LevelT]):
         from shoal.envs.swarm.grid.scene import clip
 
         return clip(self, recording)
-
-
-def distinct_cells(key: Key, free: Array, count: int) -> tuple[Int[Array, " count"], Int[Array, " count"]]:
-    """Draws different cells, uniformly of those that are free.
-
-    Args:
-        key: decides.
-        free: [H, W] bool, at least ``count`` true.
-        count: how many.
-    """
-    u = jnp.where(free, jax.random.uniform(key, free.shape), -1.0)
-    _, cell = jax.lax.top_k(u.reshape(-1), count)
-    cell = cell.astype(jnp.int32)
-    return cell // free.shape[1], cell % free.shape[1]
-
-
-def check_room(options: Any, cells: int, where: str) -> None:
-    """Refuses more agents than cells to open in.
-
-    Raises:
-        UserError: with the largest number there is room for.
-    """
-    if options.num_agents > cells:
-        raise UserError(f"num_agents={options.num_agents} must be at most {cells}: they open {where}")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from jax import Array
 
-from shoal.envs.swarm import planar_bots
 from shoal.envs.swarm.hold_the_line import reward
 from shoal.envs.swarm.hold_the_line.types import State
-from shoal.envs.swarm.planar_bots import Cost
+from shoal.envs.swarm.planar import bots as planar_bots
+from shoal.envs.swarm.planar.bots import Cost
 
 if TYPE_CHECKING:
     from shoal.envs.swarm.hold_the_line.env import HoldTheLine

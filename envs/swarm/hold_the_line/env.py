@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from shoal.envs.core.types import Key, Observation, Outcome, Recording
-from shoal.envs.swarm import planar
 from shoal.envs.swarm.hold_the_line import levels, reward, types
 from shoal.envs.swarm.hold_the_line.types import Level, State
+from shoal.envs.swarm.planar import frame as planar
 
 if TYPE_CHECKING:
     from shoal.envs.scene import Clip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shoal.envs.core.types import Key
-from shoal.envs.swarm import planar
 from shoal.envs.swarm.hold_the_line.types import Level, Options, Params
+from shoal.envs.swarm.planar import frame as planar
 
 _STARTS = ((0.1, 0.1), (0.15, 0.3), (0.7, 0.01), (0.2, 0.18))
 PUBLISHED = {n: _STARTS[:n] for n in range(1, 5)}

@@ -10,9 +10,9 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from shoal.envs.core.environment import MetricSpec
-from shoal.envs.swarm import planar
 from shoal.envs.swarm.hold_the_line.types import Options, Params, State
-from shoal.envs.swarm.planar import Measured, Nearest, Team
+from shoal.envs.swarm.planar import frame as planar
+from shoal.envs.swarm.planar.frame import Measured, Nearest, Team
 
 METRICS = (
     MetricSpec("cost", "the team's cost J at the last round", 0.0, math.inf, False),

@@ -7,9 +7,9 @@ import numpy as np
 
 from shoal.envs import scene as draw
 from shoal.envs.core.types import Recording
-from shoal.envs.swarm import planar_scenery
 from shoal.envs.swarm.hold_the_line.reward import stand
 from shoal.envs.swarm.hold_the_line.types import Options, State
+from shoal.envs.swarm.planar import scenery
 
 TITLE = "Hold the line"
 STROKE = 0.02
@@ -22,7 +22,7 @@ def clip(options: Options, recording: Recording) -> draw.Clip:
         picture(options, state, np.asarray(look(state.team.x, state.team.y, state.params)))
         for state in recording.states
     )
-    return draw.Clip(frames, frame_seconds=planar_scenery.FRAME_SECONDS, title=TITLE)
+    return draw.Clip(frames, frame_seconds=scenery.FRAME_SECONDS, title=TITLE)
 
 
 def picture(options: Options, state: State, owner: np.ndarray) -> draw.Scene:
@@ -41,6 +41,6 @@ def picture(options: Options, state: State, owner: np.ndarray) -> draw.Scene:
         reach = points[[*stretch, min(stretch[-1] + 1, len(points) - 1)]]
         colour = draw.cycle_color(int(owner[stretch[0]]))
         items.append(draw.Line(tuple(map(tuple, reach.tolist())), stroke=colour, stroke_width=STROKE))
-    items += planar_scenery.robots(state.team)
+    items += scenery.robots(state.team)
     idle = f"   idle {int(state.idle)}" if int(state.idle) else ""
-    return planar_scenery.picture(items, TITLE, state.team, idle)
+    return scenery.picture(items, TITLE, state.team, idle)

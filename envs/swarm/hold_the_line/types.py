@@ -9,8 +9,8 @@ from flax import struct
 from jax import Array
 
 from shoal.envs.core.options import option, param
-from shoal.envs.swarm import planar
-from shoal.envs.swarm.planar import Team
+from shoal.envs.swarm.planar import frame as planar
+from shoal.envs.swarm.planar.frame import Team
 
 
 @dataclass(frozen=True)

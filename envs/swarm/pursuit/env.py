@@ -19,9 +19,10 @@ from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation, physics
 from shoal.envs.swarm.grid import types as grid
-from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.boards import check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm
 from shoal.envs.swarm.grid.physics import STAY, place
-from shoal.envs.swarm.pursuit import dynamics, types
+from shoal.envs.swarm.pursuit import dynamics, reward, types
 from shoal.envs.swarm.pursuit.types import Draws, Level, State
 
 REFERENCE = 25.0
@@ -70,7 +71,6 @@ class Pursuit(GridSwarm[State, Level]):
                 prey_i=level.prey_i,
                 prey_j=level.prey_j,
                 prey_static=jnp.asarray(every),
-                captured=jnp.zeros((), bool),
             )
         )
 
@@ -116,25 +116,17 @@ class Pursuit(GridSwarm[State, Level]):
             prey_i=jnp.where(caught, new[0], fled[0]),
             prey_j=jnp.where(caught, new[1], fled[1]),
             prey_static=after.prey_static | caught,
-            captured=caught,
             score=after.score + caught.astype(jnp.float32),
         )
         return after, jnp.zeros_like(caught)
 
     def potential(self, state: State) -> Float[Array, "*batch"]:
-        """Returns a quarter of the blocked share of the prey's neighbours, less one of agents' distance."""
-        o = self.options
-        distance = jnp.abs(state.i - state.prey_i[None]) + jnp.abs(state.j - state.prey_j[None])
-        nearest = -jax.lax.top_k(-jnp.moveaxis(distance, 0, -1), min(4, o.num_agents))[0]
-        walls = super().static(state) > 0
-        beside = jnp.sum(distance == 1, axis=0) + dynamics.beside(walls, state)
-        return 0.25 * (beside / 4) - 0.25 * jnp.mean(nearest.astype(jnp.float32), axis=-1) / (
-            o.height + o.width
-        )
+        """Returns what `reward.potential` does."""
+        return reward.potential(state, super().static(state) > 0)
 
     def shaped(self, before: State, after: State) -> Array:
         """Returns where the prey was not caught: it appears elsewhere then."""
-        return ~after.captured
+        return after.score == before.score
 
     def own_metrics(self, state: State) -> dict[str, Array]:
         """Returns ``score_ratio``."""

@@ -42,7 +42,6 @@ class State(types.State):
     prey_i: Array  # [] i32
     prey_j: Array  # [] i32
     prey_static: Array  # [] bool, whether it cannot be pushed
-    captured: Array  # [] bool, whether the round before ended in a capture
 
 
 @struct.dataclass

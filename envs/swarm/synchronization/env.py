@@ -20,9 +20,9 @@ from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation
-from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
-from shoal.envs.swarm.grid.physics import SWITCH
-from shoal.envs.swarm.synchronization import types
+from shoal.envs.swarm.grid.boards import check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm
+from shoal.envs.swarm.synchronization import dynamics, reward, types
 from shoal.envs.swarm.synchronization.types import Level, State
 
 
@@ -80,36 +80,11 @@ class Synchronization(GridSwarm[State, Level]):
         self, before: State, after: State, draws: Float[Array, "agents *batch"]
     ) -> tuple[State, Array]:
         """Switches lights and looks whether they are alike."""
-        flips = draws < jnp.asarray(after.params.flips)[None]
-        light = (after.flag ^ (after.primitive == SWITCH) ^ flips) & after.alive
-        lit = jnp.all(light | ~after.alive, axis=0)
-        alike = lit | ~jnp.any(light, axis=0)
-        common = lit.astype(jnp.int32)
-        scores = alike & (common != after.last_sync)
-        after = replace(
-            after,
-            flag=light,
-            last_sync=jnp.where(scores, common, after.last_sync),
-            score=after.score + scores.astype(jnp.float32),
-        )
-        return after, jnp.zeros_like(scores)
+        return dynamics.switch(after, draws), jnp.zeros(after.t.shape, bool)
 
-    def team_reward_form(self) -> str:
-        """Returns ``mean`` where potentials are each agent's own; the points are everybody's."""
-        return "mean" if self.options.credit == "agent" else "shared"
-
-    def potential(self, state: State) -> Array:
-        """Returns a tenth of the share of lights that are as ``potential`` says, or of one's own."""
-        present = jnp.sum(state.alive, axis=0, dtype=jnp.float32)
-        lit = jnp.sum(state.flag & state.alive, axis=0, dtype=jnp.float32) / present
-        to_be_on = {
-            "next": jnp.where(state.last_sync < 0, lit >= 0.5, state.last_sync == 0),
-            "clock": state.t % 2 == 1,
-            "majority": lit >= 0.5,
-        }[self.options.potential]
-        if self.options.credit == "agent":
-            return 0.1 * (state.flag == to_be_on[None]).astype(jnp.float32)
-        return 0.1 * jnp.where(to_be_on, lit, 1.0 - lit)
+    def potential(self, state: State) -> Float[Array, "*batch"]:
+        """Returns what `reward.potential` does."""
+        return reward.potential(state)
 
     def own_metrics(self, state: State) -> dict[str, Array]:
         """Returns ``score_ratio``."""

@@ -24,16 +24,6 @@ class Options(types.Options):
         low=0,
         high=1_000_000,
     )
-    potential: str = option(
-        "next",
-        "how lights are to be where reward=shaped: as scores next, on after every other round, or like most",
-        choices=("next", "clock", "majority"),
-    )
-    credit: str = option(
-        "team",
-        "whose lights the potential counts: everybody's, or each agent's own",
-        choices=("team", "agent"),
-    )
 
 
 @struct.dataclass

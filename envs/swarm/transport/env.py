@@ -19,7 +19,8 @@ from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation, physics
 from shoal.envs.swarm.grid import types as grid
-from shoal.envs.swarm.grid.frame import GridSwarm, check_room, distinct_cells
+from shoal.envs.swarm.grid.boards import check_room, distinct_cells
+from shoal.envs.swarm.grid.frame import GridSwarm
 from shoal.envs.swarm.grid.physics import MARGIN
 from shoal.envs.swarm.transport import levels, reward, types
 from shoal.envs.swarm.transport.types import Level, State
@@ -69,7 +70,6 @@ class Transport(GridSwarm[State, Level]):
                 box_i=nothing,
                 box_j=nothing,
                 plan=level.plan,
-                left=jnp.zeros(self.options.num_agents, bool),
             )
         )
 
@@ -88,26 +88,12 @@ class Transport(GridSwarm[State, Level]):
 
     def settle(self, before: State, after: State, draws: Any) -> tuple[State, Array]:
         """Scores those who left."""
-        left = before.alive & ~after.alive
-        share = self._share(before)
-        score = after.score + share * jnp.sum(left, axis=0, dtype=jnp.float32)
-        return replace(after, left=left, score=score), ~jnp.any(after.alive, axis=0)
+        earned = jnp.sum(reward.exits(before, after, self.options.max_steps), axis=0)
+        return replace(after, score=after.score + earned), ~jnp.any(after.alive, axis=0)
 
-    def _share(self, before: State) -> Float[Array, "*batch"]:
-        """Returns what leaving in the round that begins adds."""
-        return (self.options.max_steps - before.t) / self.options.max_steps
-
-    def individual(self, before: State, after: State) -> Float[Array, "agents *batch"] | None:
-        """Returns what those who left added, where the acting agent is credited."""
-        return after.left.astype(jnp.float32) * self._share(before)[None] if self.credits_agents() else None
-
-    def credits_agents(self) -> bool:
-        """Returns whether ``credit=agent``."""
-        return self.options.credit == "agent"
-
-    def team_reward_form(self) -> str:
-        """Returns ``sum`` where the acting agent is paid."""
-        return "sum" if self.credits_agents() else "shared"
+    def individual(self, before: State, after: State) -> Float[Array, "agents *batch"]:
+        """Returns what those who left added."""
+        return reward.exits(before, after, self.options.max_steps)
 
     def potential(self, state: State) -> Array:
         """Returns how far the box is along its way, and how well agents stand (`reward.potential`)."""

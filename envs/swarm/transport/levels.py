@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shoal.envs.swarm.grid import boards
 from shoal.envs.swarm.grid.physics import DOWN, LEFT, MARGIN, RIGHT, STAY, UP
-from shoal.envs.swarm.grid.types import WALL
 
 
 class Layouts(NamedTuple):
@@ -29,7 +29,7 @@ def hooked(height: int, width: int) -> Layouts:
     found = []
     for turned in (False, True):
         rows, columns = (width, height) if turned else (height, width)
-        board, box = _ring(rows, columns), np.zeros((rows, columns), bool)
+        board, box = boards.ring(rows, columns), np.zeros((rows, columns), bool)
         box[rows - 4 : rows - 1, columns - 5 : columns - 2] = True
         box[rows - 1, columns - 4 :] = True
         board[box] = 0
@@ -46,20 +46,13 @@ def square(height: int, width: int) -> Layouts:
     for turned in (False, True):
         rows, columns = (width, height) if turned else (height, width)
         for start in range(1, columns - 4):
-            board, box = _ring(rows, columns), np.zeros((rows, columns), bool)
+            board, box = boards.ring(rows, columns), np.zeros((rows, columns), bool)
             box[rows - 4 :, start : start + 4] = True
             board[box] = 0
             for upside_down in (False, True):
                 plan = [STAY, UP if upside_down else DOWN]
                 found.append(_placed(board, box, False, upside_down, turned, plan))
     return _stacked(found)
-
-
-def _ring(rows: int, columns: int) -> np.ndarray:
-    board = np.zeros((rows, columns), np.int8)
-    board[[0, -1], :] = WALL
-    board[:, [0, -1]] = WALL
-    return board
 
 
 def _placed(

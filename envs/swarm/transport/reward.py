@@ -1,4 +1,4 @@
-"""What shapes the reward of transport. Arrays may share trailing axes of worlds."""
+"""What transport pays, and what shapes it. Arrays may share trailing axes of worlds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from shoal.envs.swarm.transport.types import State
 
 OUTWARD = 4  # pushes outward that take the box off the map
 FILES = 3  # pushers that stand one behind another count up to so many
+
+
+def exits(before: State, after: State, max_steps: int) -> Float[Array, "agents *batch"]:
+    """Returns what each agent adds to the score: who left, the share of the rounds that is left."""
+    left = before.alive & ~after.alive
+    return left.astype(jnp.float32) * ((max_steps - before.t) / max_steps)[None]
 
 
 def progress(state: State) -> Float[Array, "*batch"]:

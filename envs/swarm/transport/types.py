@@ -43,4 +43,3 @@ class State(types.State):
     box_i: Array  # [] i32, rows it has gone down
     box_j: Array  # [] i32, columns it has gone right
     plan: Array  # [2] i32
-    left: Array  # [A] bool, who left in the round before

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from shoal.envs.core import Recording, UserError, make
-from shoal.envs.swarm import planar
 from shoal.envs.swarm.coverage import dynamics
 from shoal.envs.swarm.coverage.types import Level, Options
+from shoal.envs.swarm.planar import frame as planar
 
 ID = "swarm/coverage-v1"
 KEY = jax.random.key(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shoal.envs import scene as draw
-from shoal.envs.swarm.planar import HIGH, LOW, Team
+from shoal.envs.swarm.planar.frame import HIGH, LOW, Team
 
 MARGIN = 0.05
 RADIUS = 0.022

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from shoal.envs.core.policy import Scripted
 from shoal.envs.core.types import Key, Observation, PyTree
-from shoal.envs.swarm.planar import HIGH, LOW, Planar
+from shoal.envs.swarm.planar.frame import HIGH, LOW, Planar
 
 Cost = Callable[[Array, Array], Array]
 """Places x and y [A] -> what they cost together, []."""
