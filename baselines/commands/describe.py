@@ -36,7 +36,12 @@ def describe(
     ]
     print_table(facts["id"], ("", ""), overview)
     metrics = [
-        (m["name"], m["meaning"], f"{m['low']:g} to {m['high']:g}", "up" if m["higher_is_better"] else "down")
+        (
+            m["name"],
+            m["meaning"],
+            f"{_bound(m['low'], '-inf')} to {_bound(m['high'], 'inf')}",
+            "up" if m["higher_is_better"] else "down",
+        )
         for m in facts["metrics"]
     ]
     print_table("Metrics of an episode", ("name", "meaning", "range", "better"), metrics)
@@ -68,3 +73,8 @@ def _allowed(field: dict[str, Any]) -> str:
     if low is None and high is None:
         return ""
     return f"{'' if low is None else low} .. {'' if high is None else high}"
+
+
+def _bound(value: float | None, infinite: str) -> str:
+    """Returns a bound as text; JSON, from which it comes, has null for the infinite ones."""
+    return infinite if value is None else f"{value:g}"

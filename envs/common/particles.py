@@ -3,7 +3,7 @@
 ``entities`` is the first axis, agents first, then landmarks; all arrays may share one trailing axis of worlds
 (`batch_last`), which scalars then have alone. The rules are those of the package mpe2 1.1.1 (which jaxmarl
 0.2.0 shares): forces from the positions before the step, positions moved by the old velocities, then
-velocities damped, pushed and capped.
+velocities damped, pushed and capped. `integrate` has an older order of moving too.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ def integrate(
     bodies: Bodies,
     motion: Drift,
     max_speed: Float[Array, "entities *batch"] | None = None,
+    semi_implicit: bool = False,
 ) -> Particles:
     """Moves the movable entities by one step; forces on the others have no effect.
 
@@ -139,6 +140,8 @@ def integrate(
         bodies: what the entities are.
         motion: the numbers of the moment.
         max_speed: top speeds where they are numbers of the moment, instead of those of ``bodies``.
+        semi_implicit: positions move by the new velocities, as in the first MPE of 2017 and what was built
+            on it, instead of the old ones.
     """
     x, y, vx, vy = particles.x, particles.y, particles.vx, particles.vy
     movable = column(np.asarray(bodies.movable, bool), x)
@@ -152,9 +155,10 @@ def integrate(
         speed = distance(new_vx, new_vy)
         brake = jnp.where(speed > max_speed, max_speed / jnp.where(speed > max_speed, speed, 1.0), 1.0)
         new_vx, new_vy = new_vx * brake, new_vy * brake
+    by_x, by_y = (new_vx, new_vy) if semi_implicit else (vx, vy)
     return Particles(
-        x=jnp.where(movable, x + vx * dt, x),
-        y=jnp.where(movable, y + vy * dt, y),
+        x=jnp.where(movable, x + by_x * dt, x),
+        y=jnp.where(movable, y + by_y * dt, y),
         vx=jnp.where(movable, new_vx, vx),
         vy=jnp.where(movable, new_vy, vy),
     )

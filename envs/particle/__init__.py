@@ -8,3 +8,5 @@ register("particle/simple-tag-v1", "shoal.envs.particle.tag.env:SimpleTag")
 register(
     "particle/simple-speaker-listener-v1", "shoal.envs.particle.speaker_listener.env:SimpleSpeakerListener"
 )
+register("particle/ncnav-easy-v1", "shoal.envs.particle.ncnav.env:NonCooperativeNavigation")
+register("particle/ncnav-hard-v1", "shoal.envs.particle.ncnav.env:NonCooperativeNavigation", random_agents=1)

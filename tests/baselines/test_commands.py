@@ -56,6 +56,11 @@ def test_describe_for_people_and_for_scripts(shoal_cli):
     assert "<class" not in text
 
 
+def test_describe_of_metrics_without_bounds(shoal_cli):
+    status, out, _ = shoal_cli("describe", "swarm/synchronization")
+    assert status == 0 and "0 to inf" in out
+
+
 def test_describe_what_is_not_there(shoal_cli):
     status, _, err = shoal_cli("describe", "commons/watr")
     assert status == 2

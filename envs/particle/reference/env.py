@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax import Array
 
+from shoal.envs.common.world import World
 from shoal.envs.core.environment import Metadata
 from shoal.envs.core.spaces import Box
 from shoal.envs.core.types import Key, Outcome, Recording
 from shoal.envs.particle import common
 from shoal.envs.particle.reference import dynamics, observation, reward, types
 from shoal.envs.particle.reference.types import AGENTS, SYMBOLS, VIEW_SIZE, Level, State
-from shoal.envs.particle.world import World
 
 if TYPE_CHECKING:
     from shoal.envs.scene import Clip

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from shoal.envs.common.world import World
 from shoal.envs.core.environment import Metadata
 from shoal.envs.core.spaces import Box, Discrete
 from shoal.envs.core.types import Key, Outcome, Recording
@@ -28,7 +29,6 @@ from shoal.envs.particle.speaker_listener.types import (
     Level,
     State,
 )
-from shoal.envs.particle.world import World
 
 
 def _rules(options: types.Options, state: State, action: Array) -> tuple[State, Outcome]:

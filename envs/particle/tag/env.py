@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from shoal.envs.common.world import World
 from shoal.envs.core.environment import Metadata
 from shoal.envs.core.spaces import Box
 from shoal.envs.core.types import Key, Outcome, Recording
@@ -21,7 +22,6 @@ from shoal.envs.particle import common
 from shoal.envs.particle.common import Level
 from shoal.envs.particle.tag import dynamics, observation, reward, types
 from shoal.envs.particle.tag.types import State
-from shoal.envs.particle.world import World
 
 if TYPE_CHECKING:
     from shoal.envs.scene import Clip

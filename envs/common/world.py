@@ -1,4 +1,4 @@
-"""The frame of every particle world: steps without randomness, batches in the last axis."""
+"""The frame of worlds whose steps take no randomness of their own: batches in the last axis."""
 
 from __future__ import annotations
 
