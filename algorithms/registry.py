@@ -16,6 +16,7 @@ _ALGORITHMS = {
     "vdn": "shoal.algorithms.vdn:VDN",
     "qmix": "shoal.algorithms.qmix:QMIX",
     "pqn_vdn": "shoal.algorithms.pqn_vdn:PQNVDN",
+    "iplan": "shoal.algorithms.iplan:IPLAN",
 }
 PLANNERS = {"cao": "shoal.algorithms.cao:CAO"}
 """Policies that learn nothing between episodes, for environments with ``metadata.extras["planning"]``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -37,11 +39,25 @@ def policy_terms(
     return -weighted_mean(surrogate, weight), watch
 
 
-def value_loss(value: Batch, old_value: Batch, target: Batch, weight: Batch, clip: Scalar) -> Scalar:
-    """Returns half the squared error, the worse of the value and its copy clipped around the old value."""
+def squared(error: Batch) -> Batch:
+    """Returns half the squared error."""
+    return 0.5 * error * error
+
+
+def value_loss(
+    value: Batch,
+    old_value: Batch,
+    target: Batch,
+    weight: Batch,
+    clip: Scalar,
+    penalty: Callable[[Batch], Batch] = squared,
+) -> Scalar:
+    """Returns what the error costs, the worse of the value and its copy clipped around the old value.
+
+    ``penalty`` is of the target less the value.
+    """
     near_old = old_value + jnp.clip(value - old_value, -clip, clip)
-    error = jnp.maximum((value - target) ** 2, (near_old - target) ** 2)
-    return 0.5 * weighted_mean(error, weight)
+    return weighted_mean(jnp.maximum(penalty(target - value), penalty(target - near_old)), weight)
 
 
 def explained_variance(value: Batch, target: Batch, weight: Batch) -> Scalar:

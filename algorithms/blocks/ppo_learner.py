@@ -196,7 +196,9 @@ class PPOLearner(BaseLearner, abc.ABC):
             carried: tuple[PyTree, PyTree], index: Array
         ) -> tuple[tuple[PyTree, PyTree], Packed]:
             params, opt_state = carried
-            batch, memory = self.minibatch(samples, index), take_rows(carry, index, axis=0)
+            batch, memory = samples, carry
+            if c.minibatches > 1:  # the order of a whole batch does not matter
+                batch, memory = self.minibatch(samples, index), take_rows(carry, index, axis=0)
             (_, metrics), grads = jax.value_and_grad(self._loss, has_aux=True)(params, memory, batch, hyper)
             params, opt_state, watch = self.descend(params, opt_state, grads, hyper, rates)
             return (params, opt_state), Packed.of(metrics | watch)
@@ -246,8 +248,7 @@ class PPOLearner(BaseLearner, abc.ABC):
 
     def _advantages(self, train_state: TrainState, trajectory: Trajectory) -> tuple[Array, Array]:
         """Returns advantages and value targets, in the shape of the values, with every end told apart."""
-        last = with_time(self.prepared(train_state.extra, trajectory.last))
-        _, _, last_value = self._forward(train_state.params, trajectory.last_carry, last)
+        last_value = self.last_value(train_state, trajectory)
         over = trajectory.terminated | trajectory.truncated
         terminated = trajectory.terminated if self.setting.final_observations else over
         reward, cut = trajectory.reward, over
@@ -260,12 +261,25 @@ class PPOLearner(BaseLearner, abc.ABC):
         return gae(
             reward,
             trajectory.extras["value"],
-            last_value[0],
-            jnp.broadcast_to(terminated, reward.shape),
-            jnp.broadcast_to(cut, reward.shape),
+            last_value,
+            *self.ends(jnp.broadcast_to(terminated, reward.shape), jnp.broadcast_to(cut, reward.shape)),
             train_state.hyper["gamma"],
             train_state.hyper["gae_lambda"],
         )
+
+    def last_value(self, train_state: TrainState, trajectory: Trajectory) -> Array:
+        """Returns the values after the last step."""
+        last = with_time(self.prepared(train_state.extra, trajectory.last))
+        value: Array = self._forward(train_state.params, trajectory.last_carry, last)[2][0]
+        return value
+
+    def ends(self, terminated: Array, cut: Array) -> tuple[Array, Array]:
+        """Returns after which steps nothing is bootstrapped, and where the trace stops."""
+        return terminated, cut
+
+    def value_loss(self, value: Array, batch: dict[str, Any], hyper: dict[str, Array]) -> Array:
+        """Returns the critic's loss."""
+        return ppo.value_loss(value, batch["value"], batch["target"], value_weight(batch), hyper["clip"])
 
     def _loss(
         self, params: PyTree, carry: PyTree, batch: dict[str, Any], hyper: dict[str, Array]
@@ -280,9 +294,7 @@ class PPOLearner(BaseLearner, abc.ABC):
         policy_loss, watch = ppo.policy_terms(
             distribution.log_prob(batch["action"]), batch["log_prob"], advantage, weight, hyper["clip"]
         )
-        value_loss = ppo.value_loss(
-            value, batch["value"], batch["target"], value_weight(batch), hyper["clip"]
-        )
+        value_loss = self.value_loss(value, batch, hyper)
         entropy = ppo.weighted_mean(distribution.entropy(), weight)
         loss = policy_loss + hyper["value_coef"] * value_loss - hyper["entropy_coef"] * entropy
         watch |= {"loss": loss, "policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}

@@ -88,5 +88,7 @@ class Sharing:
             owner = jnp.asarray(self.owner)
             params = jax.tree.map(lambda leaf: jnp.take(leaf, owner, axis=0), params)
         agents = inputs[-1].ndim - 1
-        axes = (0, agents - 1, *(agents for _ in inputs))
-        return jax.vmap(network, in_axes=axes, out_axes=(agents - 1, agents))(params, carry, *inputs)
+        # Agents lead while networks run: products of batches that lie elsewhere are transposed first.
+        carry = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, agents - 1, 0), carry)
+        inputs = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, agents, 0), inputs)
+        return jax.vmap(network, out_axes=(agents - 1, agents))(params, carry, *inputs)

@@ -19,6 +19,7 @@ WHOLE = {
     "commons/water-v1",
     "particle/simple-speaker-listener-v1",
     "swarm/pursuit-v1",
+    "traffic/junction-easy-v1",
 }
 # Not played: they differ from others in one number or one drawn layout.
 ALIKE = {
@@ -27,6 +28,7 @@ ALIKE = {
     "swarm/foraging-hard-v1",
     "swarm/flocking-random-v1",
     "swarm/transport-easy-v1",
+    "traffic/highway-chaotic-v1",
 }
 COSTLY = (conformance.check_jit, conformance.check_same_step)
 VARIANTS = [
@@ -43,6 +45,17 @@ VARIANTS = [
         },
     ),
     ("swarm/synchronization-hard-v1", {"fewest": 2, "num_agents": 6}),  # some are not there at all
+    (
+        "traffic/highway-mild-v1",
+        {
+            "num_agents": 2,
+            "drivers": 6,
+            "view": "history",
+            "wrecks": "steer",
+            "metrics": "iplan",
+            "max_steps": 20,
+        },
+    ),
 ]
 
 

@@ -31,6 +31,8 @@ def step_of(id, **options):
         ("swarm/foraging", [{"num_agents": agents} for agents in (8, 16)]),
         ("swarm/flocking", [{"num_agents": agents, "start": "random"} for agents in (8, 16)]),
         ("swarm/transport", [{"num_agents": agents} for agents in (8, 16)]),
+        # One word of a set holds 32 vehicles.
+        ("traffic/highway-mild", [{"num_agents": agents, "drivers": 40} for agents in (3, 20)]),
     ],
 )
 def test_programs_do_not_grow_with_the_team(id, sizes):
@@ -45,6 +47,7 @@ COSTS = {
     "combat/smax-27m_vs_30m": (1310, 152_000, 575_000),
     "particle/simple-spread": (319, 1_745, 3_600),
     "commons/water": (152, 438, 940),
+    "traffic/junction-hard": (394, 26_912, 20_765),
     "swarm/pursuit": (2266, 111_900, 160_200),
     "swarm/synchronization": (1721, 48_240, 110_800),
     "swarm/foraging": (1834, 51_970, 109_700),

@@ -1,0 +1,1 @@
+"""The heterogeneous highway: learners among scripted drivers of hidden styles."""
