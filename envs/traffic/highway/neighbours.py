@@ -38,8 +38,7 @@ def ranking(x: Float[Array, "vehicles *batch"]) -> Ranking:
     def compare(j: Array, rank: Array) -> Array:
         other = jax.lax.dynamic_index_in_dim(x, j)
         after = (x > other) | ((x == other) & (index > j))
-        after = after if rounds * unroll == count else after & (j < count)
-        return rank + after.astype(jnp.int32)
+        return rank + (after & (j < count)).astype(jnp.int32)
 
     zero = jnp.zeros_like(x, jnp.int32)
     rank = jax.lax.fori_loop(0, rounds * unroll, compare, zero, unroll=unroll)

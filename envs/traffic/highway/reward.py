@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from shoal.envs.core.environment import MetricSpec
-from shoal.envs.traffic.highway.motion import centre
+from shoal.envs.traffic.highway.motion import TINY, centre, not_zero
 from shoal.envs.traffic.highway.types import LANE_WIDTH, LENGTH, ROAD, Options, Params, Tally, Vehicles
 
 
@@ -28,13 +28,13 @@ def specs(options: Options) -> tuple[MetricSpec, ...]:
 def rewards(params: Params, v: Vehicles, lanes: int) -> Float[Array, "vehicles *batch"]:
     """Returns what each vehicle would be paid for being where it is, between 0 and 1; 0 off the road."""
     slow, fast = params.slow[None], params.fast[None]
-    forward = jnp.clip((v.speed * jnp.cos(v.heading) - slow) / (fast - slow), 0.0, 1.0)
+    forward = jnp.clip((v.speed * jnp.cos(v.heading) - slow) / not_zero(fast - slow), 0.0, 1.0)
     right = v.target_lane.astype(jnp.float32) / max(lanes - 1, 1)
     crash, lane, speed = (
         x[None] for x in (params.collision_reward, params.right_lane_reward, params.speed_reward)
     )
     raw = crash * v.crashed.astype(jnp.float32) + lane * right + speed * forward
-    paid = (raw - crash) / (lane + speed - crash)
+    paid = (raw - crash) / jnp.maximum(lane + speed - crash, TINY)
     on_road = (jnp.abs(v.y - centre(v.lane)) <= 0.5 * LANE_WIDTH) & (v.x >= -LENGTH) & (v.x < ROAD + LENGTH)
     return jnp.where(on_road, paid, 0.0)
 

@@ -81,6 +81,12 @@ def test_rewards(params: Any, speed: float, lane: int, crashed: bool, paid: floa
     assert float(reward.rewards(params, v, 8)[0]) == pytest.approx(paid, abs=1e-6)
 
 
+def test_rewards_stay_finite(params: Any) -> None:
+    nothing = params.replace(collision_reward=0.0 * params.slow, right_lane_reward=0.0 * params.slow)
+    for changed in (nothing.replace(speed_reward=0.0 * params.slow), params.replace(slow=params.fast)):
+        assert np.isfinite(reward.rewards(changed, road(speed={1: 30.0}), 8)).all()
+
+
 def test_nothing_is_paid_off_the_road(params: Any) -> None:
     v = road(speed={0: 25.0, 1: 25.0, 2: 25.0}, y={0: -2.01, 1: -1.99}, x={2: -5.1})
     np.testing.assert_allclose(reward.rewards(params, v, 8)[:3], [0, 0.8, 0], atol=1e-6)

@@ -119,6 +119,7 @@ def test_published_metrics() -> None:
     small = Small(metrics="iplan", max_steps=7)
     state, _ = small.reset(jax.random.key(2))
     learners, encore = small.learners, state.encore
+    params = jax.tree.map(jnp.asarray, small.env.params)
     raw, speeds = np.zeros(2), np.zeros((7, 2))
     for t in range(7):
         if t == 2:
@@ -130,7 +131,7 @@ def test_published_metrics() -> None:
             assert not v.crashed.any()
             raw += np.asarray(timestep.reward)
         else:
-            raw += np.asarray(reward.rewards(small.env.params, v, 8)[learners])
+            raw += np.asarray(reward.rewards(params, v, 8)[learners])
         speeds[t] = 0.0 if t in (2, 6) else np.asarray(v.speed)[learners]
         over = t >= 2
         assert bool(timestep.terminated) == (t == 6) and bool(state.over) == over
