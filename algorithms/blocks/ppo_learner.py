@@ -186,25 +186,26 @@ class PPOLearner(BaseLearner, abc.ABC):
         samples, carry = self._samples(train_state, trajectory)
         shuffle_key, key = jax.random.split(train_state.key)
         c, blocks = self.config, self.setting.shuffle_groups
-        order = shuffles(shuffle_key, c.epochs, self.rows, c.minibatches, blocks)
+        whole = c.minibatches == 1  # nobody asks in which order
+        order = None if whole else shuffles(shuffle_key, c.epochs, self.rows, c.minibatches, blocks)
         rates = self.learning_rates(hyper)
         if self.config.anneal_learning_rate:
             total = self.setting.total_updates
             rates = {name: linear_anneal(rate, train_state.updates, total) for name, rate in rates.items()}
 
         def gradient_step(
-            carried: tuple[PyTree, PyTree], index: Array
+            carried: tuple[PyTree, PyTree], index: Array | None
         ) -> tuple[tuple[PyTree, PyTree], Packed]:
             params, opt_state = carried
             batch, memory = samples, carry
-            if c.minibatches > 1:  # the order of a whole batch does not matter
+            if index is not None:
                 batch, memory = self.minibatch(samples, index), take_rows(carry, index, axis=0)
             (_, metrics), grads = jax.value_and_grad(self._loss, has_aux=True)(params, memory, batch, hyper)
             params, opt_state, watch = self.descend(params, opt_state, grads, hyper, rates)
             return (params, opt_state), Packed.of(metrics | watch)
 
         (params, opt_state), watched = jax.lax.scan(
-            gradient_step, (train_state.params, train_state.opt_state), order
+            gradient_step, (train_state.params, train_state.opt_state), order, length=c.epochs * c.minibatches
         )
         metrics = means(watched) | rates
         metrics["explained_variance"] = ppo.explained_variance(

@@ -84,11 +84,28 @@ class Sharing:
         """
         if self.owner is None:
             return network(params, carry, *inputs)
-        if self.owner != tuple(range(self.count)):
-            owner = jnp.asarray(self.owner)
-            params = jax.tree.map(lambda leaf: jnp.take(leaf, owner, axis=0), params)
         agents = inputs[-1].ndim - 1
-        # Agents lead while networks run: products of batches that lie elsewhere are transposed first.
         carry = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, agents - 1, 0), carry)
         inputs = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, agents, 0), inputs)
-        return jax.vmap(network, out_axes=(agents - 1, agents))(params, carry, *inputs)
+        carry, outputs = self.per_agent(network)(params, carry, *inputs)
+        return (
+            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, agents - 1), carry),
+            jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, agents), outputs),
+        )
+
+    def per_agent(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        """Returns ``function(params, *leaves)`` of one agent as one of all, each by its own parameters.
+
+        Agents are the first axis of all leaves, in and out: products of batches that lie elsewhere are
+        transposed first.
+        """
+
+        def every(params: PyTree, *leaves: PyTree) -> PyTree:
+            if self.owner is None:
+                return jax.vmap(function, in_axes=(None, *(0 for _ in leaves)))(params, *leaves)
+            if self.owner != tuple(range(self.count)):
+                owner = jnp.asarray(self.owner)
+                params = jax.tree.map(lambda leaf: jnp.take(leaf, owner, axis=0), params)
+            return jax.vmap(function)(params, *leaves)
+
+        return every

@@ -13,10 +13,11 @@ import pytest
 from shoal.algorithms.blocks.advantages import gae
 from shoal.algorithms.blocks.inference.behaviour import Behaviour, forgotten, pushed
 from shoal.algorithms.blocks.inference.instant import Instant
-from shoal.algorithms.blocks.learner import Group, Setting
+from shoal.algorithms.blocks.learner import Group, Setting, hyper_of
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.normalisation import LayerNorm, standardised
-from shoal.algorithms.iplan import IPLAN, IPLANConfig, NormedInput
+from shoal.algorithms.blocks.normed import NormedInput
+from shoal.algorithms.iplan import IPLAN, IPLANConfig
 from shoal.algorithms.training import Program
 from shoal.envs.core import Observation, UserError, make
 
@@ -144,11 +145,13 @@ def test_what_follows_another_episode_is_not_foretold(form: str) -> None:
 
 
 def test_attention_beside_numpy() -> None:
-    module = Instant(4, 2, 0.5)
+    module = Instant(4, 2)
     p = module.init(KEY, 3, 5, 2)["attention"]
     rng = np.random.default_rng(1)
     memory, seen, noise = (rng.normal(size=shape) for shape in ((3, 4), (3, 7), (3, 2)))
-    got = module.step(p, *(jnp.asarray(x[None], jnp.float32) for x in (memory, seen, noise)))
+    got = module.step(
+        p, *(jnp.asarray(x[None], jnp.float32) for x in (memory, seen, noise)), jnp.asarray(0.5)
+    )
     p = p["params"]
     h = np.maximum(dense(p["Dense_0"], seen), 0)
     query, keys, values = (dense(p[f"Dense_{k}"], h) for k in (2, 3, 4))
@@ -173,10 +176,10 @@ def test_attention_beside_numpy() -> None:
 
 def test_empty_slots_have_incentives_too() -> None:
     """Fact A3 (5): there is no mask of presence."""
-    module = Instant(4, 2, 0.01)
+    module = Instant(4, 2)
     p = module.init(KEY, 3, 5, 0)["attention"]
     seen = jnp.zeros((1, 3, 5)).at[0, 0].set(1.0)
-    zeta = module.step(p, jnp.zeros((1, 3, 4)), seen, jnp.zeros((1, 3, 2)))
+    zeta = module.step(p, jnp.zeros((1, 3, 4)), seen, jnp.zeros((1, 3, 2)), jnp.asarray(0.01))
     assert jnp.any(zeta[0, 1] != 0)
 
 
@@ -200,6 +203,24 @@ def test_what_the_policy_reads(env_id: str, options: Any, behaviour: str, instan
     kernel = shapes["actor"]["params"]["NormedInput_0"]["kernel"]
     assert kernel.shape == (learner.setting.env.num_agents, width, 8)
     assert ("behaviour" in shapes, "instant" in shapes) == (behaviour != "none", instant)
+
+
+def test_swept_rates_reach_acting(easy: Any) -> None:
+    """A member's soft update is its own, in play as in learning."""
+    learner = learner_of(easy, replace(SMALL, instant=False))
+    hyper = hyper_of(learner.config)
+
+    def incentive(rate: Any) -> Any:
+        params = learner.acting(learner.init(KEY, hyper | {"soft_update": rate}).params)
+        view, never = jnp.ones((2, 3, 24)), jnp.zeros((2, 3), bool)
+        carry, _ = learner.think(
+            params, learner.initial_carry((2, 3)), view, never, learner.incentives.silence((2, 3))
+        )
+        return jnp.sum(carry["behaviour"].incentive, -1)
+
+    sums = jax.jit(jax.vmap(incentive))(jnp.array([0.1, 1.0]))
+    np.testing.assert_allclose(sums[0], 0.1, rtol=1e-5)
+    np.testing.assert_allclose(sums[1], 1.0, rtol=1e-5)
 
 
 def test_memory_is_lost_with_the_episode(easy: Any) -> None:
@@ -318,14 +339,15 @@ def test_the_instant_incentive_reads_the_old_behavioural_one(updated: Any) -> No
     think = jax.jit(learner.think)
     once, inputs = think(params, carry, view, never, noise)
     twice, _ = think(params, once, view, never, noise)
-    slots = inputs[..., : 6 * learner.slot_size].reshape(ENVS, 3, 6, -1)
+    slots = inputs[..., : 6 * learner.incentives.slot_size].reshape(ENVS, 3, 6, -1)
     np.testing.assert_array_equal(slots[..., :4], view.reshape(ENVS, 3, 6, 4))
     np.testing.assert_array_equal(slots[..., 4:10], once["instant"])
     np.testing.assert_array_equal(slots[..., 10:], once["behaviour"].incentive)
     own = jax.tree.map(lambda leaf: leaf[1], params["instant"]["attention"])
     for before, after in ((carry, once), (once, twice)):
         known = jnp.concatenate([view.reshape(ENVS, 3, 6, 4), before["behaviour"].incentive], -1)[:, 1]
-        want = learner.instant.step(own, before["instant"][:, 1], known, noise[:, 1])  # type: ignore[union-attr]
+        temperature = params["rates"]["temperature"]
+        want = learner.incentives.instant.step(own, before["instant"][:, 1], known, noise[:, 1], temperature)
         np.testing.assert_allclose(after["instant"][:, 1], want, atol=1e-6)
 
 

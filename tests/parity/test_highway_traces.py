@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from shoal_traces import reader
 
 from shoal.envs.common.batching import batch_last
 from shoal.envs.core import make
@@ -27,17 +28,7 @@ Rows = dict[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def recorded(traces_dir: Path) -> Callable[[str], Rows]:
-    """All arrays of one recorded file, small integers widened, single precision."""
-    folder = traces_dir / "highway" / "public"
-    if not folder.is_dir():
-        pytest.skip(f"no recorded traces at {folder}")
-
-    def read(name: str) -> Rows:
-        with np.load(folder / f"{name}.npz") as file:
-            rows = dict(file)
-        return {key: x.astype(np.int32) if x.dtype.kind == "i" else x for key, x in rows.items()}
-
-    return read
+    return reader(traces_dir, "highway")
 
 
 @pytest.fixture(scope="module", params=STEPS)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from shoal_traces import public_folder
 
 from shoal.envs.core import make
 
@@ -28,10 +29,7 @@ Rows = dict[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def folder(traces_dir: Path) -> Path:
-    found = traces_dir / "highway" / "public"
-    if not found.is_dir():
-        pytest.skip(f"no recorded traces at {found}")
-    return found
+    return public_folder(traces_dir, "highway")
 
 
 @pytest.fixture(scope="module", params=COUNTS)

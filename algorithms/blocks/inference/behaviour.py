@@ -170,7 +170,7 @@ class Behaviour:
             params: of both networks.
             seen: from the first step of an episode on.
             reset: where another one begins.
-            counts: which steps count.
+            counts: which steps count; a window does where it is foretold from and where it ends.
             rate: of the soft update.
             keep: dropout's factors.
         """
@@ -190,7 +190,8 @@ class Behaviour:
 
         opening = self.start((envs,), slots, features), jnp.zeros((envs, slots, DECODER_WIDTH))
         _, (windows, told) = jax.lax.scan(foretell, opening, (seen, reset, keep))
-        weight = counts[:terms] * (episode[self.ahead :] == episode[: -self.ahead])[:terms]
+        same = episode[self.ahead :] == episode[: -self.ahead]
+        weight = (counts[self.ahead :] * counts[: -self.ahead] * same)[:terms]
         if self.form == "hard":
             age = _ages(reset)[:terms]
             weight = weight * ((age + 1) % self.window == 0)

@@ -26,10 +26,9 @@ class Attention(nn.Module):
     """Slots look at each other: first which ones count at all, then how much; then each remembers."""
 
     size: int
-    temperature: float
 
     @nn.compact
-    def __call__(self, memory: Array, seen: Array, noise: Array) -> Array:
+    def __call__(self, memory: Array, seen: Array, noise: Array, temperature: Array) -> Array:
         """Maps memory [*B, n, D] and slots [*B, n, C] to memory; ``noise`` [*B, n, n - 1] is logistic."""
         h = nn.relu(nn.Dense(self.size)(seen))
         count = h.shape[-2]
@@ -43,7 +42,7 @@ class Attention(nn.Module):
         scores = nn.Dense(2)(jnp.concatenate([forward, backward[::-1]], axis=-1))
         scores = jnp.moveaxis(scores, 0, -2)  # [*B, n, n - 1, 2]
         # The second of two Gumbel-softmax components.
-        hard = nn.sigmoid((scores[..., 1] - scores[..., 0] + noise) / self.temperature)
+        hard = nn.sigmoid((scores[..., 1] - scores[..., 0] + noise) / temperature)
         query = nn.Dense(self.size, use_bias=False)(h)
         keys = nn.Dense(self.size, use_bias=False)(h)[..., others, :]
         values = nn.relu(nn.Dense(self.size)(h))[..., others, :]
@@ -77,12 +76,11 @@ class Instant:
 
     size: int  # numbers of an incentive
     horizon: int  # steps that are foretold
-    temperature: float
 
     @property
     def attention(self) -> Attention:
         """The network that acting needs."""
-        return Attention(self.size, self.temperature)
+        return Attention(self.size)
 
     @property
     def predictor(self) -> Predictor:
@@ -95,13 +93,13 @@ class Instant:
         memory, seen = jnp.zeros((1, slots, self.size)), jnp.zeros((1, slots, features + extra))
         keep, noise = jnp.ones((self.horizon, 1, 1, 1)), jnp.zeros((1, slots, slots - 1))
         return {
-            "attention": self.attention.init(attention_key, memory, seen, noise),
+            "attention": self.attention.init(attention_key, memory, seen, noise, jnp.ones(())),
             "predictor": self.predictor.init(predictor_key, memory, seen[..., :features], keep),
         }
 
-    def step(self, attention: PyTree, memory: Array, seen: Array, noise: Array) -> Array:
+    def step(self, attention: PyTree, memory: Array, seen: Array, noise: Array, temperature: Array) -> Array:
         """Returns the incentives [*B, n, size] after a look [*B, n, C]; they are the memory."""
-        incentive: Array = cast(Any, self.attention.apply(attention, memory, seen, noise))
+        incentive: Array = cast(Any, self.attention.apply(attention, memory, seen, noise, temperature))
         return incentive
 
     def loss(
@@ -113,6 +111,7 @@ class Instant:
         counts: Float[Array, "pairs horizon"],
         noise: Float[Array, "pairs slots others"],
         keep: Float[Array, "horizon pairs slots size"],
+        temperature: Float[Array, ""],
     ) -> Float[Array, ""]:
         """Returns how badly the next steps are foretold, per feature and step.
 
@@ -124,9 +123,10 @@ class Instant:
             counts: which of those steps count.
             noise: logistic.
             keep: dropout's factors.
+            temperature: of hard attention.
         """
         features = future.shape[-1]
-        incentive = self.step(params["attention"], memory, seen, noise)
+        incentive = self.step(params["attention"], memory, seen, noise, temperature)
         told = cast(Any, self.predictor.apply(params["predictor"], incentive, seen[..., :features], keep))
         error = jnp.mean(jnp.abs(jnp.moveaxis(told, 0, 1) - future), axis=(2, 3))
         return jnp.sum(error * counts) / (jnp.sum(counts) + EPS) * features * self.horizon

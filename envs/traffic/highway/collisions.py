@@ -53,9 +53,9 @@ def collide(v: Vehicles, order: Ranking, seconds: float) -> Vehicles:
     A vehicle that meets several is pushed by the one of them that was made last. Pairs are looked at by how
     many vehicles lie between them along the road, until none can be near enough.
     """
-    made = Box(v.x, v.y, jnp.cos(v.heading), jnp.sin(v.heading), v.speed, order.order)
-    boxes: Box = jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, order.order, axis=0), made)
-    boxes = replace(boxes, index=order.order)
+    places = v.x, v.y, jnp.cos(v.heading), jnp.sin(v.heading), v.speed
+    x, y, cos, sin, speed = (jnp.take_along_axis(leaf, order.order, axis=0) for leaf in places)
+    boxes = Box(x, y, cos, sin, speed, order.order)
     met = _meetings(boxes, seconds)
     partner: Box = jax.tree.map(
         lambda leaf: jnp.take_along_axis(leaf, jnp.maximum(met.place, 0), axis=0), boxes

@@ -21,6 +21,7 @@ from shoal.envs.traffic.highway import motion, neighbours
 from shoal.envs.traffic.highway.motion import centre, not_zero
 from shoal.envs.traffic.highway.neighbours import Ranking
 from shoal.envs.traffic.highway.types import (
+    AGGRESSIVE,
     LANE_WIDTH,
     LEARNER,
     LENGTH,
@@ -59,7 +60,7 @@ class Style:
 class Car:
     """A vehicle as others reckon with it."""
 
-    there: Any  # bool, or True for vehicles themselves
+    there: Any  # [N, *B] bool; () where only vehicles that exist are meant
     x: Array
     cos: Array
     sin: Array
@@ -72,7 +73,7 @@ def style_of(params: Params, v: Vehicles) -> Style:
 
     def pick(values: Array) -> Array:
         parts = [values[s][None] for s in range(STYLES)]
-        return jnp.where(v.kind == NORMAL, parts[0], jnp.where(v.kind == NORMAL + 1, parts[1], parts[2]))
+        return jnp.where(v.kind == NORMAL, parts[0], jnp.where(v.kind == AGGRESSIVE, parts[1], parts[2]))
 
     names = (name for name in Style.__dataclass_fields__ if name != "exponent")
     return Style(exponent=v.exponent, **{name: pick(getattr(params, name)) for name in names})

@@ -44,9 +44,7 @@ def _rules(options: types.Options, state: State, action: Array) -> tuple[State, 
     crashed = v.crashed[learners]
     paid = reward.rewards(state.params, v, options.lanes)[learners]
     survives, speed = ~crashed, v.speed[learners]
-    if (
-        options.metrics == "iplan"
-    ):  # the last step is not stored, and padded with "not terminated" at no speed
+    if options.metrics == "iplan":  # the last step is not stored, but padded: going on, at no speed
         survives, speed = survives | late[None], jnp.where(late[None], 0.0, speed)
     tally = reward.count(state.tally, survives, speed, paid)
     wrecked = jnp.all(crashed, axis=0)

@@ -201,9 +201,7 @@ class State:
 
     vehicles: Vehicles
     seen: Array  # [A, rows] i32, vehicles in view by distance along the road, itself first; -1 for none
-    slot: (
-        Array  # [A, N] i32, slot of each vehicle in the history, -1 before it is first seen; [A, 0] for rows
-    )
+    slot: Array  # [A, N] i32, each vehicle's slot in the history, -1 if not seen yet; [A, 0] for rows
     t: Array  # [] i32
     tally: Tally
     encore: Any  # Traffic, or ()

@@ -19,6 +19,7 @@ REGISTERED = [
     "commons/water-v1",
     "particle/simple-speaker-listener-v1",
     "swarm/transport-v1",  # whose agents leave
+    "traffic/junction-easy-v1",  # whose places are filled again
 ]
 TOYS = [{}, {"refill": True}, {"actions": "multi"}, {"actions": "box"}]
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shoal_traces import public_folder
 
 from shoal.envs.commons.water import reward
 from shoal.envs.commons.water.types import Params, State
@@ -244,9 +245,7 @@ def test_picture(env: Any) -> None:
 @pytest.fixture(scope="module")
 def recorded(traces_dir: Path) -> dict[str, np.ndarray]:
     """All recorded rows of all rates, one after another."""
-    folder = traces_dir / "water" / "public"
-    if not folder.is_dir():
-        pytest.skip(f"no recorded traces at {folder}")
+    folder = public_folder(traces_dir, "water")
     parts = []
     for rate in RATES:
         with np.load(folder / f"water_regen{rate}.npz") as file:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from pettingzoo.test import parallel_api_test
+from shoal_scripts import played_by_script
 
 from shoal.envs.adapters import to_pettingzoo
 from shoal.envs.core import RandomPolicy, Recording, UserError, VectorEnv, conformance, make
@@ -274,22 +275,7 @@ def test_upstream_check() -> None:
 )
 def test_the_script_reaches_landmarks(name: str, overrides: dict[str, Any], least: float) -> None:
     env = make(f"particle/ncnav-{name}", **overrides)
-    vector = VectorEnv(env, 256)
-
-    @jax.jit
-    def play() -> Any:
-        policy = env.scripted_policies()["scripted"]()
-
-        def one(carry: Any, _: Any) -> Any:
-            state, timestep = carry
-            _, action = policy.act(KEY, (), timestep.observation)
-            state, timestep, episode = vector.step(state, action)
-            return (state, timestep), episode
-
-        episodes = jax.lax.scan(one, vector.reset(KEY), None, length=50)[1]
-        return jax.tree.map(lambda x: x[-1], episodes)
-
-    episode = jax.device_get(play())
+    episode = played_by_script(env)
     assert episode.done.all()
     assert episode.metrics["reached"].mean() > 0.95
     assert episode.metrics["return_fifth"].mean() > least  # random play: about -25 and -29

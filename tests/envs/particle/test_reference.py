@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shoal_scripts import played_by_script
 
 from shoal.envs.core import Recording, VectorEnv, make
 from shoal.envs.particle.reference.types import Level
@@ -98,22 +99,7 @@ def test_goals_are_drawn_apart_and_alike(env: Any) -> None:
 @pytest.mark.parametrize("overrides", [{}, {"continuous_actions": True}], ids=str)
 def test_the_script_solves_it(overrides: dict[str, Any]) -> None:
     env = make("particle/simple-reference", **overrides)
-    vector = VectorEnv(env, 256)
-
-    @jax.jit
-    def play() -> Any:
-        policy = env.scripted_policies()["scripted"]()
-
-        def one(carry: Any, _: Any) -> Any:
-            state, timestep = carry
-            _, action = policy.act(KEY, (), timestep.observation)
-            state, timestep, episode = vector.step(state, action)
-            return (state, timestep), episode
-
-        episodes = jax.lax.scan(one, vector.reset(KEY), None, length=26)[1]
-        return jax.tree.map(lambda x: x[-1], episodes)
-
-    episode = jax.device_get(play())
+    episode = played_by_script(env)
     assert episode.done.all()
     assert episode.metrics["at_goal"].mean() > 0.99
     assert episode.returns.mean() > -8.5
