@@ -62,6 +62,7 @@ class Program:
         opponents: Mapping[str, Opponent] = NOBODY,
         pool: PoolConfig | None = None,
         swap_sides: bool = False,
+        curriculum_updates: int | None = None,
     ) -> None:
         """Fixes what is compiled.
 
@@ -74,6 +75,7 @@ class Program:
             opponents: by other names, who plays the agents that no learner owns.
             pool: how the past policies are kept that opponents with ``blocks`` play; all play one learner's.
             swap_sides: two teams change places in every second environment.
+            curriculum_updates: over how many updates the environment's curriculum goes; None: there is none.
 
         Raises:
             UserError: when agents are owned twice or not at all, or environments do not divide over devices
@@ -94,6 +96,7 @@ class Program:
         self.opponents = dict(opponents)
         self.pool = pool
         self.rollout_length = rollout_length
+        self.curriculum_updates = curriculum_updates
         self.fresh_rollouts = any(learner.fresh_rollouts for _, learner in self.learners.values())
         self.mesh = Mesh(np.asarray(devices), ("env",))
 
@@ -126,8 +129,9 @@ class Program:
                 for learn_key, (name, (_, learner)) in zip(learn_keys, self.learners.items(), strict=True)
             }
             pool = () if self.pool is None else open_pool(self.pool, self._pooled(states))
-            play = self._opened(play_key, self._opponent_params(states, pool))
-            return ProgramState(states, play, key, jnp.zeros((), jnp.int32), pool)
+            updates = jnp.zeros((), jnp.int32)
+            play = self._opened(play_key, self._env_params(updates), self._opponent_params(states, pool))
+            return ProgramState(states, play, key, updates, pool)
 
         return jax.jit(jax.vmap(one), out_shardings=self.shardings)
 
@@ -159,10 +163,10 @@ class Program:
         if self.pool is not None:
             key, pool_key = jax.random.split(key)
             pool = draw(self.pool, pool, pool_key)
-        against = self._opponent_params(state.learners, pool)
+        params, against = self._env_params(state.updates), self._opponent_params(state.learners, pool)
         if self.fresh_rollouts:
             key, play_key = jax.random.split(key)
-            play = self._opened(play_key, against)
+            play = self._opened(play_key, params, against)
         elif self.pool is not None:
             play = self._reopened(play, against, pool.drawn != state.pool.drawn)
         play, trajectories, totals = rollout(
@@ -172,13 +176,22 @@ class Program:
             play,
             key,
             self.rollout_length,
+            params,
             opponents=self.opponents,
             opponent_params=against,
         )
         return play, pool, trajectories, totals
 
-    def _opened(self, key: Array, against: dict[str, PyTree]) -> Play:
-        return open_play(self.venv, self.learners, key, opponents=self.opponents, opponent_params=against)
+    def _env_params(self, updates: Array) -> PyTree:
+        """Returns what the episodes that start now are played with; None: the environment's own numbers."""
+        if self.curriculum_updates is None:
+            return None
+        return self.env.curriculum(updates.astype(jnp.float32) / self.curriculum_updates)
+
+    def _opened(self, key: Array, params: PyTree, against: dict[str, PyTree]) -> Play:
+        return open_play(
+            self.venv, self.learners, key, params, opponents=self.opponents, opponent_params=against
+        )
 
     def _reopened(self, play: Play, against: dict[str, PyTree], changed: Array) -> Play:
         """Empties the memory of opponents in the blocks that meet another policy than before."""

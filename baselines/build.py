@@ -18,7 +18,7 @@ from shoal.algorithms.registry import learner_class
 from shoal.algorithms.training import Program, ProgramState
 from shoal.baselines import devices, teams
 from shoal.baselines.config import RunConfig
-from shoal.envs.core import Environment, VectorEnv, make
+from shoal.envs.core import Environment, UserError, VectorEnv, make
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,8 @@ def build(config: RunConfig) -> Built:
         UserError: when environments, minibatches and devices do not fit together.
     """
     env = make_env(config)
+    if config.curriculum and type(env).curriculum is Environment.curriculum:
+        raise UserError(f"curriculum=true, but {env.id} has no curriculum; leave it out")
     sizes = {len(group.indices) for group in teams.learner_groups(config, env).values()}
     if config.sharing != "all":  # minibatches are drawn of environments
         sizes = {1}
@@ -150,6 +152,7 @@ def build(config: RunConfig) -> Built:
         teams.training_opponents(config, env, learners),
         config.opponent_pool if config.opponent == "pool" else None,
         swaps,
+        config.total_updates if config.curriculum else None,
     )
     notes = [
         note,

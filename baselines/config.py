@@ -74,6 +74,7 @@ class RunConfig:
     opponent: str | None = None  # who plays the teams but the first; None: every team learns
     opponent_pool: Any = None  # PoolConfig
     swap_sides: bool | None = None  # None: where opponent=self or pool and the teams allow it
+    curriculum: bool = False  # train with the environment's own curriculum
     devices: int | str = "auto"
     shuffle_groups: int | None = None
     deterministic: bool = False

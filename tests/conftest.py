@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests; the module level runs before any test imports jax or shoal."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ jaxtyping.install_import_hook(["shoal.envs", "shoal.algorithms"], "shoal_typeche
 import jax  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 2)
+MOST_MAPS = 20_000  # pieces of memory that one process holds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +43,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept, left_out = shoal_quick.choose(items, ROOT, shoal_quick.changed_files(ROOT))
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Forgets compiled programs between files before the kernel refuses to map more (65,530 by default)."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

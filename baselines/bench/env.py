@@ -1,8 +1,9 @@
 """Steps per second of environments, ours and a peer's in turns.
 
 Method: each suite at its own best batch of 64 to 4096 (doubling; all are tried, since rates dip and rise
-again), or both at given batches; then timed repeats in turns, of which the median counts. That both play
-the same game is checked by the rate of finished episodes over equally many steps from a reset.
+again), or both at given batches; then timed repeats in turns, of which the median counts. Suites that run on
+the host have no batch of their own: it is one environment to a core. That both play the same game is checked
+by the rate of finished episodes over equally many steps from a reset, unless the peer's is another one.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoal.baselines.bench.processes import HOST_SUITES
 from shoal.baselines.bench.report import envelope, side
-from shoal.baselines.bench.subjects import has_peer
+from shoal.baselines.bench.subjects import has_peer, plays_the_same
 from shoal.baselines.bench.worker import Worker
+from shoal.baselines.devices import core_count
 from shoal.baselines.output import say_on_stderr
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.registry import make, resolve
@@ -103,7 +106,7 @@ def _row(
             for suite in ("shoal", peer)
             if suite is not None
         ]
-        rates = _finished_rates(workers, id, say) if peer is not None else None
+        rates = _finished_rates(workers, id, say) if peer is not None and plays_the_same(peer) else None
         sides = [
             _best(worker, id, seconds, say) if size is None else _prepared(worker, id, size, seconds, say)
             for worker in workers
@@ -137,6 +140,8 @@ def _prepared(worker: Worker, id: str, size: int, seconds: float, say: Say) -> T
 
 def _best(worker: Worker, id: str, seconds: float, say: Say) -> Timed:
     """Tries every batch and returns the fastest, compiled and ready to be timed."""
+    if worker.name in HOST_SUITES:
+        return _prepared(worker, id, core_count(), seconds, say)
     tried: list[tuple[float, Timed]] = []
     for size in BATCHES:
         timed = _prepared(worker, id, size, seconds, say)

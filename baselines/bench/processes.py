@@ -1,7 +1,7 @@
-"""mpe2 as the world before accelerators steps it: NumPy environments in one process per core.
+"""Suites of the world before accelerators: NumPy environments in one process per core.
 
-Everything that a step returns, the global state included, goes into a checksum, as in `subjects`. Episodes
-are as long as ours are by default, and a finished one is reset at once.
+Everything that a step returns goes into a checksum, as in `subjects`. Episodes are as long as ours are by
+default, and a finished one is reset at once.
 """
 
 from __future__ import annotations
@@ -10,29 +10,127 @@ import importlib
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from shoal.baselines import devices
 from shoal.envs.core.registry import make
 
-MPE2_NAMES = {
-    "particle/simple-reference": "simple_reference_v3",
-    "particle/simple-speaker-listener": "simple_speaker_listener_v4",
-    "particle/simple-spread": "simple_spread_v3",
-    "particle/simple-tag": "simple_tag_v3",
+
+class Game(Protocol):
+    """One environment of a suite, as `play` needs it."""
+
+    def reset(self, seed: int | None) -> None:
+        """Opens an episode."""
+
+    def step(self, rng: np.random.Generator) -> tuple[float, bool]:
+        """Plays a random step; returns the sum of all that it returned, and whether the episode is over."""
+
+
+class Mpe2Game:
+    """A world of mpe2; the global state is part of what is returned."""
+
+    def __init__(self, name: str, max_cycles: int) -> None:
+        """Imports the world called ``name``."""
+        self.env = importlib.import_module(f"mpe2.{name}").parallel_env(max_cycles=max_cycles)
+        self.sizes = {agent: int(self.env.action_space(agent).n) for agent in self.env.possible_agents}
+
+    def reset(self, seed: int | None) -> None:
+        """Opens an episode."""
+        self.env.reset(seed=seed)
+
+    def step(self, rng: np.random.Generator) -> tuple[float, bool]:
+        """Plays a random step."""
+        actions = {agent: int(rng.integers(size)) for agent, size in self.sizes.items()}
+        views, rewards, _, _, _ = self.env.step(actions)
+        returned = [*(view.sum() for view in views.values()), *rewards.values(), self.env.state().sum()]
+        return float(sum(returned)), not self.env.agents
+
+
+class HighwayEnvGame:
+    """A highway of highway-env, whose drivers are its own."""
+
+    def __init__(self, **config: Any) -> None:
+        """Makes the road; ``config`` is that package's."""
+        import gymnasium
+        import highway_env
+
+        gymnasium.register_envs(highway_env)
+        self.env = gymnasium.make("highway-v0", config=config, disable_env_checker=True).unwrapped
+        self.agents = int(config["controlled_vehicles"])
+
+    def reset(self, seed: int | None) -> None:
+        """Opens an episode."""
+        self.env.reset(seed=seed)
+
+    def step(self, rng: np.random.Generator) -> tuple[float, bool]:
+        """Plays a random step."""
+        actions = tuple(int(action) for action in rng.integers(5, size=self.agents))
+        views, reward, terminated, truncated, _ = self.env.step(actions)
+        return float(sum(view.sum() for view in cast(Any, views))) + float(reward), terminated or truncated
+
+
+@dataclass(frozen=True)
+class HostSuite:
+    """A suite of NumPy environments."""
+
+    package: str  # to import
+    settings: Mapping[str, Mapping[str, Any]]  # our bare id -> what its game is made with
+    game: Callable[..., Game]
+    length: str  # the setting that holds the number of steps in an episode
+    same_game: bool = True  # whether episodes must end as often as ours
+    more: Mapping[str, Any] = field(default_factory=dict)  # settings of all games
+
+
+_HIGHWAY = {
+    "controlled_vehicles": 5,
+    "vehicles_count": 50,
+    "lanes_count": 8,
+    "simulation_frequency": 5,
+    "policy_frequency": 1,
+    "observation": {
+        "type": "MultiAgentObservation",
+        "observation_config": {"type": "Kinematics", "vehicles_count": 15},
+    },
+    "action": {"type": "MultiAgentAction", "action_config": {"type": "DiscreteMetaAction"}},
+}
+HOST_SUITES = {
+    "mpe2": HostSuite(
+        "mpe2",
+        {
+            "particle/simple-reference": {"name": "simple_reference_v3"},
+            "particle/simple-speaker-listener": {"name": "simple_speaker_listener_v4"},
+            "particle/simple-spread": {"name": "simple_spread_v3"},
+            "particle/simple-tag": {"name": "simple_tag_v3"},
+        },
+        Mpe2Game,
+        "max_cycles",
+    ),
+    # As many vehicles, frames and choices; which drivers there are does not change what a frame costs.
+    "highway-env": HostSuite(
+        "highway_env",
+        {"traffic/highway-mild": {}, "traffic/highway-chaotic": {}},
+        HighwayEnvGame,
+        "duration",
+        same_game=False,
+        more=_HIGHWAY,
+    ),
 }
 
 
 class HostEnvTask:
-    """Times a batch of mpe2's environments; answers what `worker.EnvTask` answers."""
+    """Times a batch of a host suite's environments; answers what `worker.EnvTask` answers."""
 
     def __init__(self, suite: str, env: str) -> None:
         """Notes the task; processes start with the first batch."""
-        bare = env.rpartition("-v")[0]
-        self.settings = {"name": MPE2_NAMES[bare], "max_cycles": make(env).max_steps}
+        host = HOST_SUITES[suite]
+        own = host.settings[env.rpartition("-v")[0]]
+        self.suite = suite
+        self.settings = {**host.more, **own, host.length: make(env).max_steps}
         self.num_envs = 0
         self.prepared: dict[str, Any] = {}
         self.players: list[tuple[Any, Connection]] = []
@@ -50,7 +148,9 @@ class HostEnvTask:
         self.players = []
         for seed, share in enumerate(shares):
             here, there = context.Pipe()
-            process = context.Process(target=play, args=(there, seed, share, self.settings), daemon=True)
+            process = context.Process(
+                target=play, args=(there, self.suite, seed, share, self.settings), daemon=True
+            )
             process.start()
             self.players.append((process, here))
         self.num_envs = num_envs
@@ -88,31 +188,31 @@ class HostEnvTask:
         return [pipe.recv() for _, pipe in self.players]
 
 
-def play(pipe: Connection, seed: int, count: int, settings: dict[str, Any]) -> None:
+def play(pipe: Connection, suite: str, seed: int, count: int, settings: dict[str, Any]) -> None:
     """Plays ``count`` environments in one process until nobody asks any more."""
-    module = importlib.import_module(f"mpe2.{settings['name']}")
-    envs = [module.parallel_env(max_cycles=settings["max_cycles"]) for _ in range(count)]
+    games = [HOST_SUITES[suite].game(**settings) for _ in range(count)]
     rng = np.random.default_rng(seed)
-    sizes = {agent: int(envs[0].action_space(agent).n) for agent in envs[0].possible_agents}
     finished, clock, checksum = np.zeros(count, np.int64), 0, 0.0
-    while True:
-        try:
-            what, steps = pipe.recv()
-        except EOFError:
-            return
+    for what, steps in _asked(pipe):
         if what == "restart":
             finished, clock, checksum = np.zeros(count, np.int64), 0, 0.0
-            for i, env in enumerate(envs):
-                env.reset(seed=seed * 1_000_003 + i)
+            for i, game in enumerate(games):
+                game.reset(seed * 1_000_003 + i)
         for _ in range(steps):
-            for i, env in enumerate(envs):
-                actions = {agent: int(rng.integers(size)) for agent, size in sizes.items()}
-                views, rewards, _, _, _ = env.step(actions)
-                checksum += sum(float(view.sum()) for view in views.values()) + sum(rewards.values())
-                checksum += float(env.state().sum())
-                if not env.agents:
+            for i, game in enumerate(games):
+                returned, over = game.step(rng)
+                checksum += returned
+                if over:
                     finished[i] += 1
-                    env.reset()
+                    game.reset(None)
         clock += steps
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         pipe.send({"finished": finished, "clock": clock, "checksum": checksum, "peak_bytes": peak})
+
+
+def _asked(pipe: Connection) -> Iterable[tuple[str, int]]:
+    while True:
+        try:
+            yield pipe.recv()
+        except EOFError:
+            return

@@ -12,7 +12,7 @@ from typing import Any
 
 from shoal.envs.core.errors import UserError
 
-PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl", "mpe2")
+PACKAGES = ("shoal", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "jaxmarl", "mpe2", "highway-env")
 COUNTED = ("equations", "step_flops", "step_bytes")  # of environments only
 COLUMNS = ("what", "envs", "steps/s", "compile s", "MiB", "peer", "envs", "steps/s", "compile s", "ratio")
 PARTS = ("what", "suite", "program", "tracing s", "lowering s", "compiler s")

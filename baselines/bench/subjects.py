@@ -19,7 +19,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from shoal.baselines.bench.costs import primitives
-from shoal.baselines.bench.processes import MPE2_NAMES
+from shoal.baselines.bench.processes import HOST_SUITES
 from shoal.envs.core import PyTree, RandomPolicy, UserError, VectorEnv, make
 from shoal.envs.core.spaces import choose
 
@@ -165,7 +165,7 @@ JAXMARL_NAMES = {
     "particle/simple-tag": "MPE_simple_tag_v3",
 }
 SUBJECTS = {"shoal": ours, "jaxmarl": jaxmarl}
-PEERS = ("jaxmarl", "mpe2")
+PEERS = ("jaxmarl", *HOST_SUITES)
 
 
 def has_peer(peer: str, env_id: str) -> bool:
@@ -178,9 +178,15 @@ def has_peer(peer: str, env_id: str) -> bool:
 
     if peer not in PEERS:
         raise UserError(f"there is no peer {peer!r} to measure against; choose {' or '.join(PEERS)}")
-    if importlib.util.find_spec(peer) is None:
+    host = HOST_SUITES.get(peer)
+    if importlib.util.find_spec(peer if host is None else host.package) is None:
         raise UserError(f"{peer} is not installed; pip install 'shoal[peers]'")
     bare = env_id.rpartition("-v")[0]
-    if peer == "mpe2":
-        return bare in MPE2_NAMES
+    if host is not None:
+        return bare in host.settings
     return bare in JAXMARL_NAMES or (bare.startswith("combat/smax-") and bare != "combat/smax-custom")
+
+
+def plays_the_same(peer: str) -> bool:
+    """Whether episodes of a peer's tasks must end as often as ours."""
+    return peer not in HOST_SUITES or HOST_SUITES[peer].same_game

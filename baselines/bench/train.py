@@ -10,6 +10,7 @@ from typing import Any
 
 from shoal.baselines.bench.env import Say
 from shoal.baselines.bench.peers import jaxmarl_settings, our_overrides
+from shoal.baselines.bench.processes import HOST_SUITES
 from shoal.baselines.bench.report import envelope, side
 from shoal.baselines.bench.subjects import has_peer
 from shoal.baselines.bench.worker import Worker
@@ -50,8 +51,8 @@ def bench_training(
     id = resolve(env)
     settings, skipped = None, None
     if against is not None:
-        if against == "mpe2":
-            raise UserError("mpe2 has environments only; measure training against jaxmarl")
+        if against in HOST_SUITES:
+            raise UserError(f"{against} has environments only; measure training against jaxmarl")
         if not has_peer(against, id):
             raise UserError(f"{against} has no task like {id}")
         if peer_repo is None:

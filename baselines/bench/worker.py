@@ -294,9 +294,9 @@ class LimitsTask:
 
 def env_task(suite: str, env: str) -> Any:
     """Returns what times a suite's environments: compiled, or in processes of their own."""
-    from shoal.baselines.bench.processes import HostEnvTask
+    from shoal.baselines.bench.processes import HOST_SUITES, HostEnvTask
 
-    return HostEnvTask(suite, env) if suite == "mpe2" else EnvTask(suite, env)
+    return HostEnvTask(suite, env) if suite in HOST_SUITES else EnvTask(suite, env)
 
 
 TASKS: dict[str, Callable[..., Any]] = {

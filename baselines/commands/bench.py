@@ -16,7 +16,7 @@ bench = typer.Typer(
 
 Against = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="A peer to measure in turns with ours: jaxmarl, or mpe2 (environments)."),
+    typer.Option(help="A peer to measure in turns with ours: jaxmarl; environments: mpe2, highway-env."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown.")]

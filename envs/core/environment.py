@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from shoal.envs.core.options import as_leaves, check_fields, describe_fields, split_overrides
 from shoal.envs.core.spaces import Space
@@ -140,6 +141,10 @@ class Environment(abc.ABC, Generic[StateT, LevelT]):
         ``scripted``, where present, is the one that `shoal evaluate ENV --policy scripted` plays.
         """
         return {}
+
+    def curriculum(self, progress: Float[Array, ""]) -> Any:
+        """Returns the params that training goes on with after this part of it, 0 to 1."""
+        return self.params
 
     # What a user calls -----------------------------------------------------------------------------
 

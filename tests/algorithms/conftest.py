@@ -19,13 +19,20 @@ SMALL = IPPOConfig(rollout_length=6, epochs=2, minibatches=2)
 def make_program():
     """Builds an IPPO program on a Recall task; keyword arguments change the learner's config."""
 
-    def make(env=None, num_envs=8, devices=1, network=SMALL_NETWORK, total_updates=10, **config):
+    def make(
+        env=None, num_envs=8, devices=1, network=SMALL_NETWORK, total_updates=10, curriculum=None, **config
+    ):
         env = Recall.from_overrides("recall", {"delay": 1}) if env is None else env
         group = Group("all", tuple(range(env.num_agents)))
         setting = Setting(env, group, num_envs, total_updates, not env.time_limit_is_termination, 2)
         learner = IPPO(replace(SMALL, **config), network, setting)
         return Program(
-            env, {"all": (group, learner)}, num_envs, learner.config.rollout_length, jax.devices()[:devices]
+            env,
+            {"all": (group, learner)},
+            num_envs,
+            learner.config.rollout_length,
+            jax.devices()[:devices],
+            curriculum_updates=curriculum,
         )
 
     return make

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shoal_toys as toys
 from jax import export
 
 from shoal.envs.core import UserError
@@ -114,3 +115,24 @@ def test_agents_must_be_owned_once(make_program, program):
 def test_environments_must_divide_over_devices(make_program):
     with pytest.raises(UserError, match="num_envs=9 does not divide over 2 devices"):
         make_program(num_envs=9, devices=2, minibatches=1)
+
+
+class Dearer(toys.Chain):
+    """A chain whose steps cost more from update to update."""
+
+    def curriculum(self, progress):
+        return self.params.replace(step_cost=progress)
+
+
+def test_a_curriculum_goes_with_the_updates(make_program):
+    """Episodes that start in an update are played with its numbers; those before go on with theirs."""
+    env = Dearer.from_overrides("dearer", {"max_steps": 3, "length": 50})
+    program, plainly = make_program(env, curriculum=4), make_program(env)
+    state = program.init(keys(0))
+    costs = [np.asarray(state.play.vector.env.params.step_cost)]
+    for _ in range(2):
+        state, _, _ = program.run(state, 1)  # six steps: an episode of three, its reset, two of the next
+        costs.append(np.asarray(state.play.vector.env.params.step_cost))
+    assert [set(cost.ravel().tolist()) for cost in costs] == [{0.0}, {0.0}, {0.25}]
+    untouched = plainly.init(keys(0)).play.vector.env.params.step_cost
+    np.testing.assert_array_equal(untouched, np.float32(0.125))

@@ -1,8 +1,10 @@
 """The benchmark's method on made-up suites, and the real one at tiny sizes."""
 
 import json
+import multiprocessing
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from shoal.baselines.bench import report
 from shoal.baselines.bench import train as bench_train
 from shoal.baselines.bench.compiling import PARTS, programs
 from shoal.baselines.bench.peers import SCRIPTS, jaxmarl_settings, our_overrides
+from shoal.baselines.bench.processes import HOST_SUITES, play
 from shoal.baselines.bench.subjects import Subject, checksum, has_peer, ours
 from shoal.baselines.bench.worker import PeerTrainTask, Worker
 from shoal.baselines.composition import compose
@@ -156,8 +159,9 @@ def test_peers_are_known_or_refused():
     assert has_peer("jaxmarl", "combat/smax-27m_vs_30m-v1")
     assert has_peer("jaxmarl", "particle/simple-speaker-listener-v1")
     assert not has_peer("jaxmarl", "commons/water-v1")
+    assert has_peer("highway-env", "traffic/highway-mild-v1")
     assert has_peer("mpe2", "particle/simple-tag-v1") and not has_peer("mpe2", "combat/smax-3m-v1")
-    with pytest.raises(UserError, match="choose jaxmarl or mpe2"):
+    with pytest.raises(UserError, match="choose jaxmarl or mpe2 or highway-env"):
         has_peer("jaxmral", "combat/smax-3m-v1")
     with pytest.raises(UserError, match="mpe2 has environments only"):
         bench_train.bench_training("particle/simple-tag", "ippo", [], None, "mpe2", None)
@@ -226,6 +230,33 @@ def test_bench_env_beside_mpe2():
     )
     assert row["finished_episodes"]["equal"]
     assert "mpe2" in report.markdown_table(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_a_highway_of_highway_env_has_as_many_vehicles_and_is_as_long():
+    """What is timed is a road as full as ours, whose random episodes end by crashing or in time."""
+    host = HOST_SUITES["highway-env"]
+    game = host.game(**host.more, duration=3)
+    game.reset(0)
+    assert len(game.env.road.vehicles) == 55 and len(game.env.controlled_vehicles) == 5
+    rng = np.random.default_rng(0)
+    ends = [game.step(rng)[1] for _ in range(3)]
+    assert ends[-1] and game.env.time == pytest.approx(len(ends))
+    here, there = multiprocessing.Pipe()
+    here.send(("restart", 0))
+    here.send(("run", 4))
+    here.close()
+    answers = []
+    play(
+        SimpleNamespace(recv=there.recv, send=answers.append),
+        "highway-env",
+        0,
+        1,
+        {**host.more, "duration": 3},
+    )
+    assert answers[-1]["clock"] == 4 and answers[-1]["finished"].sum() >= 1
+    assert np.isfinite(answers[-1]["checksum"]) and answers[-1]["checksum"] != 0.0
 
 
 def test_compile_time_is_counted_by_program():

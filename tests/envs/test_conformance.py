@@ -18,7 +18,7 @@ WHOLE = {
     "combat/smax-3m-v1",
     "commons/water-v1",
     "particle/simple-speaker-listener-v1",
-    "swarm/pursuit-v1",
+    "swarm/foraging-v1",
     "traffic/junction-easy-v1",
 }
 # Not played: they differ from others in one number or one drawn layout.

@@ -7,12 +7,14 @@ Multiagent Communication with Backpropagation", NIPS 2016, arXiv 1605.07736).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from shoal.envs.core.environment import Environment, Metadata
 from shoal.envs.core.spaces import Box, Discrete
@@ -65,6 +67,11 @@ class TrafficJunction(Environment[State, Level]):
     def initial_state(self, level: Level) -> State:
         """Returns an empty junction."""
         return levels.initial_state(self.options, level)
+
+    def curriculum(self, progress: Float[Array, ""]) -> types.Params:
+        """Returns params with the published `add_rate` of that part of the published training."""
+        epoch = jnp.floor(progress * levels.EPOCHS).astype(jnp.int32)
+        return dataclasses.replace(self.params, add_rate=levels.curriculum_rate(self.options.difficulty, epoch))
 
     def draws(self, key: Key, state: State) -> Draws:
         """Draws who comes, on which routes, and into which slots, in one random call."""

@@ -13,6 +13,8 @@ from shoal.envs.traffic.junction.types import NOWHERE, Cars, Level, Options, Sta
 
 START, END = 250, 1250
 """The published curriculum begins with the epoch START and is over with END."""
+EPOCHS = 2000
+"""Epochs of the published training."""
 
 
 class Rates(NamedTuple):

@@ -203,6 +203,13 @@ def test_curriculum(difficulty: str) -> None:
     assert make(f"traffic/junction-{difficulty}").params.add_rate == np.float32(most / 100)
 
 
+def test_curriculum_of_a_run() -> None:
+    env = make("traffic/junction-easy", crash_cost=7.0)
+    rates = [float(env.curriculum(jnp.asarray(part)).add_rate) for part in (0.0, 0.1249, 0.375, 0.7, 1.0)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.2, 0.3, 0.3], atol=1e-6)
+    assert float(env.curriculum(jnp.asarray(0.5)).crash_cost) == 7.0
+
+
 def test_curriculum_of_other_lengths() -> None:
     rates = curriculum_rate("easy", jnp.asarray([0, 2, 3, 7, 9]), start=3, end=8)
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.14, 0.3, 0.3])
