@@ -71,7 +71,8 @@ class TrafficJunction(Environment[State, Level]):
     def curriculum(self, progress: Float[Array, ""]) -> types.Params:
         """Returns params with the published `add_rate` of that part of the published training."""
         epoch = jnp.floor(progress * levels.EPOCHS).astype(jnp.int32)
-        return dataclasses.replace(self.params, add_rate=levels.curriculum_rate(self.options.difficulty, epoch))
+        rate = levels.curriculum_rate(self.options.difficulty, epoch)
+        return dataclasses.replace(self.params, add_rate=rate)
 
     def draws(self, key: Key, state: State) -> Draws:
         """Draws who comes, on which routes, and into which slots, in one random call."""
