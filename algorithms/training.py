@@ -43,6 +43,7 @@ class ProgramState:
     key: Array  # a key, never changed; with the update count it decides the exploration
     updates: Array  # [] i32
     pool: PyTree = ()  # past policies (blocks.opponents.Pool), where opponents play them
+    env_params: PyTree = None  # the environment's numbers, where members differ in them
 
 
 class Program:
@@ -100,29 +101,32 @@ class Program:
         self.fresh_rollouts = any(learner.fresh_rollouts for _, learner in self.learners.values())
         self.mesh = Mesh(np.asarray(devices), ("env",))
 
-    def init(self, keys: Array, hyper: Mapping[str, dict[str, Array]] | None = None) -> ProgramState:
+    def init(
+        self, keys: Array, hyper: Mapping[str, dict[str, Array]] | None = None, env_params: PyTree = None
+    ) -> ProgramState:
         """Returns the opening state of every member, laid out over the devices.
 
         Args:
             keys: [members] keys, one per member.
             hyper: learner name -> float hyperparameters with leading axis ``members``.
+            env_params: the environment's numbers with leading axis ``members``; None: as configured.
         """
-        return self._init(keys, {} if hyper is None else dict(hyper))
+        return self._init(keys, {} if hyper is None else dict(hyper), env_params)
 
     def prepare(
-        self, keys: Array, hyper: Mapping[str, dict[str, Array]] | None = None
+        self, keys: Array, hyper: Mapping[str, dict[str, Array]] | None = None, env_params: PyTree = None
     ) -> tuple[ProgramState, Any]:
         """Returns what `init` does, and `run` compiled for it: sooner than one after the other."""
-        hyper = {} if hyper is None else dict(hyper)
-        lowered = self._init.lower(keys, hyper)
+        given = keys, {} if hyper is None else dict(hyper), env_params
+        lowered = self._init.lower(*given)
         with ThreadPoolExecutor(1) as other:  # XLA compiles one program while JAX traces the next
-            state = other.submit(lambda: lowered.compile(self._effort(ONCE))(keys, hyper))
+            state = other.submit(lambda: lowered.compile(self._effort(ONCE))(*given))
             compiled = self.compile(self._laid_out(lowered.out_info))
             return state.result(), compiled
 
     @cached_property
     def _init(self) -> Any:
-        def one(key: Array, hyper: dict[str, dict[str, Array]]) -> ProgramState:
+        def one(key: Array, hyper: dict[str, dict[str, Array]], env_params: PyTree) -> ProgramState:
             key, play_key, *learn_keys = jax.random.split(key, 2 + len(self.learners))
             states = {
                 name: learner.init(learn_key, hyper.get(name))
@@ -130,8 +134,9 @@ class Program:
             }
             pool = () if self.pool is None else open_pool(self.pool, self._pooled(states))
             updates = jnp.zeros((), jnp.int32)
-            play = self._opened(play_key, self._env_params(updates), self._opponent_params(states, pool))
-            return ProgramState(states, play, key, updates, pool)
+            params = self._env_params(updates, env_params)
+            play = self._opened(play_key, params, self._opponent_params(states, pool))
+            return ProgramState(states, play, key, updates, pool, env_params)
 
         return jax.jit(jax.vmap(one), out_shardings=self.shardings)
 
@@ -155,7 +160,8 @@ class Program:
         updates = state.updates + 1
         if self.pool is not None:
             pool = keep(self.pool, pool, self._pooled(states), updates)
-        return ProgramState(states, play, state.key, updates, pool), totals, metrics
+        state = ProgramState(states, play, state.key, updates, pool, state.env_params)
+        return state, totals, metrics
 
     def play(self, state: ProgramState) -> tuple[Play, PyTree, dict[str, Trajectory], Totals]:
         """Plays one rollout, for one member; returns the pool as well, with whom it was played against."""
@@ -163,7 +169,8 @@ class Program:
         if self.pool is not None:
             key, pool_key = jax.random.split(key)
             pool = draw(self.pool, pool, pool_key)
-        params, against = self._env_params(state.updates), self._opponent_params(state.learners, pool)
+        params = self._env_params(state.updates, state.env_params)
+        against = self._opponent_params(state.learners, pool)
         if self.fresh_rollouts:
             key, play_key = jax.random.split(key)
             play = self._opened(play_key, params, against)
@@ -182,10 +189,10 @@ class Program:
         )
         return play, pool, trajectories, totals
 
-    def _env_params(self, updates: Array) -> PyTree:
+    def _env_params(self, updates: Array, own: PyTree) -> PyTree:
         """Returns what the episodes that start now are played with; None: the environment's own numbers."""
         if self.curriculum_updates is None:
-            return None
+            return own
         return self.env.curriculum(updates.astype(jnp.float32) / self.curriculum_updates)
 
     def _opened(self, key: Array, params: PyTree, against: dict[str, PyTree]) -> Play:
@@ -301,7 +308,12 @@ class Program:
         everywhere: Any = NamedSharding(self.mesh, PartitionSpec())
         split: Any = NamedSharding(self.mesh, PartitionSpec(None, "env"))
         return ProgramState(
-            learners=everywhere, play=split, key=everywhere, updates=everywhere, pool=everywhere
+            learners=everywhere,
+            play=split,
+            key=everywhere,
+            updates=everywhere,
+            pool=everywhere,
+            env_params=everywhere,
         )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -17,8 +18,9 @@ from shoal.algorithms.blocks.opponents import Opponent
 from shoal.algorithms.registry import learner_class
 from shoal.algorithms.training import Program, ProgramState
 from shoal.baselines import devices, teams
-from shoal.baselines.config import RunConfig
+from shoal.baselines.config import ENV_PREFIX, RunConfig
 from shoal.envs.core import Environment, UserError, VectorEnv, make
+from shoal.envs.core.errors import nearest
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Member:
     """One of the runs that are trained side by side."""
 
     seed: int
-    swept: dict[str, float]
+    swept: dict[str, float]  # the algorithm's numbers
+    env_numbers: dict[str, float]  # the environment's
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,23 @@ class Built:
         """Returns the opening state of all members, and the program's `run` compiled for it."""
         return self.program.prepare(*self._opening)
 
+    @cached_property
+    def env_params(self) -> Any:
+        """What each member's environment is played with, leaves [members, ...]; None: all as configured."""
+        if not any(member.env_numbers for member in self.members):
+            return None
+        own = [make(self.env.id, **self.config.env_options, **m.env_numbers).params for m in self.members]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+
     @property
-    def _opening(self) -> tuple[jax.Array, dict[str, dict[str, jax.Array]]]:
+    def _opening(self) -> tuple[jax.Array, dict[str, dict[str, jax.Array]], Any]:
         # All learners are of one algorithm and one configuration.
         hypers = [
             hyper_of(self.config.algorithm) | {k: jnp.float32(v) for k, v in m.swept.items()}
             for m in self.members
         ]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *hypers)
-        return self.keys("training"), dict.fromkeys(self.learners, stacked)
+        return self.keys("training"), dict.fromkeys(self.learners, stacked), self.env_params
 
     def policy_params(self, state: ProgramState) -> dict[str, Any]:
         """Returns what policies play with: learner name -> parameters."""
@@ -83,11 +94,38 @@ def named_key(seed: int, purpose: str) -> jax.Array:
 def members_of(config: RunConfig) -> tuple[Member, ...]:
     """Returns every combination of swept values, each with all seeds."""
     points = itertools.product(*config.sweep.values())
-    return tuple(
-        Member(config.seed + i, dict(zip(config.sweep, point, strict=True)))
-        for point in points
-        for i in range(config.num_seeds)
-    )
+    members = []
+    for point in points:
+        values = dict(zip(config.sweep, point, strict=True))
+        env = {k.removeprefix(ENV_PREFIX): v for k, v in values.items() if k.startswith(ENV_PREFIX)}
+        own = {k: v for k, v in values.items() if not k.startswith(ENV_PREFIX)}
+        members += [Member(config.seed + i, own, env) for i in range(config.num_seeds)]
+    return tuple(members)
+
+
+def _check_env_sweep(config: RunConfig, env: Environment[Any, Any]) -> None:
+    """Refuses what is no number of the environment, or out of its range, or has two meanings."""
+    numbers = [
+        field.name
+        for field in dataclasses.fields(env.params)
+        if jnp.ndim(getattr(env.params, field.name)) == 0
+    ]
+    for key, values in config.sweep.items():
+        name = key.removeprefix(ENV_PREFIX)
+        if name == key:
+            continue
+        if name not in numbers:
+            raise UserError(
+                f"sweep.{key}: {env.id} has no parameter {name!r}{nearest(name, numbers)} that is one number"
+            )
+        if name in config.env_options:
+            raise UserError(f"sweep.{key}: env.{name} is set as well; leave one of them out")
+        if config.curriculum:
+            raise UserError(
+                f"sweep.{key}: curriculum=true changes the same parameters; leave one of them out"
+            )
+        for value in values:
+            make(config.env_id, **config.env_options, **{name: value})
 
 
 def make_env(config: RunConfig) -> Environment[Any, Any]:
@@ -125,6 +163,7 @@ def build(config: RunConfig) -> Built:
     env = make_env(config)
     if config.curriculum and type(env).curriculum is Environment.curriculum:
         raise UserError(f"curriculum=true, but {env.id} has no curriculum; leave it out")
+    _check_env_sweep(config, env)
     sizes = {len(group.indices) for group in teams.learner_groups(config, env).values()}
     if config.sharing != "all":  # minibatches are drawn of environments
         sizes = {1}

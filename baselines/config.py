@@ -57,6 +57,10 @@ class DistributedConfig:
     auto: bool = False  # ask the cluster (Slurm, Open MPI, ...) for what is not set
 
 
+ENV_PREFIX = "env."
+"""What stands before the names of the environment's numbers among those that are swept."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One training run; see configs/train.yaml for the meaning of the keys."""
@@ -85,7 +89,7 @@ class RunConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
-    sweep: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sweep: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # env.NAME: the environment's number
 
     def __post_init__(self) -> None:
         """Refuses numbers that cannot be."""
@@ -111,7 +115,8 @@ class RunConfig:
     def _check_sweep(self) -> None:
         floats = [f.name for f in dataclasses.fields(self.algorithm) if isinstance(f.default, float)]
         for name, values in self.sweep.items():
-            if name not in floats:
+            ours = name.startswith(ENV_PREFIX)  # what the environment has is seen where it is made
+            if not ours and name not in floats:
                 raise UserError(
                     f"sweep.{name}: algorithm.{name} is no number that can be swept side by side"
                     f"{nearest(name, floats)} (`shoal train -m` sweeps anything)"
@@ -119,7 +124,8 @@ class RunConfig:
             if not values or len(set(values)) != len(values):
                 raise UserError(f"sweep.{name}={list(values)} must be a list of different numbers")
             for value in values:
-                dataclasses.replace(self.algorithm, **{name: value})
+                if not ours:
+                    dataclasses.replace(self.algorithm, **{name: value})
 
     @property
     def steps_per_update(self) -> int:
@@ -172,7 +178,12 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
         if name not in hints:
             raise unknown_key(name, known)
         ready[name] = convert(value, hints[name], name)
-    sweep = {name: convert(v, tuple[float, ...], f"sweep.{name}") for name, v in sections["sweep"].items()}
+    swept = dict(sections["sweep"])
+    swept |= {
+        ENV_PREFIX + name: v
+        for name, v in convert(swept.pop("env", {}), Mapping[str, Any], "sweep.env").items()
+    }
+    sweep = {name: convert(v, tuple[float, ...], f"sweep.{name}") for name, v in swept.items()}
     config = RunConfig(env_id, hashable(env), algorithm_name, sweep=sweep, **ready)
     if config.total_updates < 1:
         raise UserError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -88,27 +88,27 @@ class Evaluator:
         Args:
             params: policy parameters, leaves [members, ...].
             keys: [members] keys; with the parameters they decide everything.
-            env_params: numbers to play with, the environment's own by default.
+            env_params: numbers to play with, leaves [members, ...]; the environment's own by default.
 
         Returns:
             Name -> [members, episodes] f32.
         """
-        return self._compiled(params, keys, self.env.params if env_params is None else env_params)
+        return self._compiled(params, keys, env_params)
 
-    def compile(self, params: PyTree, keys: Array) -> None:
-        """Compiles ahead of the first call, for arguments like these and the environment's own numbers."""
-        self.__dict__["_compiled"] = self._compiled.lower(params, keys, self.env.params).compile()
+    def compile(self, params: PyTree, keys: Array, env_params: Any = None) -> None:
+        """Compiles ahead of the first call, for arguments like these."""
+        self.__dict__["_compiled"] = self._compiled.lower(params, keys, env_params).compile()
 
     def play(self, params: PyTree, keys: Array, env_params: Any = None) -> Records:
         """What `__call__` compiles: pure and jittable, for use inside a larger program."""
-        env_params = self.env.params if env_params is None else env_params
+        own = None if env_params is None else 0
         split = jax.vmap(jax.random.split)(keys)
         # Memory has the same form whatever the parameters are, so any member's policy can open it.
         carry = self.policy_of(jax.tree.map(lambda leaf: leaf[0], params)).initial_carry(
             (self.venv.num_envs,)
         )
-        play = self._pinned(jax.vmap(lambda key: self._open(key, carry, env_params))(split[:, 0]))
-        members = jax.vmap(self._step, in_axes=(0, 0, 0, None, None))
+        play = self._pinned(jax.vmap(partial(self._open, carry), in_axes=(0, own))(split[:, 0], env_params))
+        members = jax.vmap(self._step, in_axes=(0, 0, 0, None, own))
 
         def running(carried: tuple[Array, _Play]) -> Array:
             # Reduced over members as well: a condition per member would run and select everything.
@@ -128,7 +128,7 @@ class Evaluator:
         # Whole on every device: with several processes, each reads all of it.
         return jax.jit(self.play, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
-    def _open(self, key: Array, carry: PyTree, env_params: Any) -> _Play:
+    def _open(self, carry: PyTree, key: Array, env_params: Any) -> _Play:
         vector, timestep = self.venv.reset(key, env_params)
         envs = self.venv.num_envs
         names = ("episode_return", "episode_return_sum", "episode_length", *timestep.metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -171,13 +171,13 @@ def read_run(
     member = named if member is None else member
     config = _run_config(folder)
     config = dataclasses.replace(config, env_options={**config.env_options, **env_options})
-    env = make_env(config)
-    learners = make_learners(config, env, config.shuffle_groups or 1)
     flat, note = read_best(folder / "checkpoints")
     members = members_of(config)
     number = int(note.get("member", 0)) if member is None else member
-    if not 0 <= number < len(members):
-        raise UserError(f"{folder} has no member {number}; it has {len(members)}, counted from 0")
+    chosen = _nth(folder, members, number)
+    config = dataclasses.replace(config, env_options={**chosen.env_numbers, **config.env_options})
+    env = make_env(config)
+    learners = make_learners(config, env, config.shuffle_groups or 1)
     shapes = {name: acting_shapes(learner) for name, (_, learner) in learners.items()}
     stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(members), *x.shape), x.dtype), shapes)
     try:
@@ -189,17 +189,17 @@ def read_run(
                 "that was trained on entity views with network=set fits teams of any size"
             ) from error
         raise UserError(f"{folder} was saved by another version of Shoal: {error}") from error
-    chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), params)
+    own = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), params)
     return Trained(
         folder=folder,
         config=config,
         env=env,
         learners=learners,
-        params=chosen,
+        params=own,
         member=number,
         named=member is not None,
-        seed=members[number].seed,
-        swept=members[number].swept,
+        seed=chosen.seed,
+        swept=chosen.swept,
         members=len(members),
         best=note["members"][number],
     )
@@ -252,9 +252,16 @@ def _run_config(folder: Path) -> Any:
     return from_dict(read_yaml(folder))
 
 
-def _run_env(folder: Path, env_options: Mapping[str, Any]) -> Environment[Any, Any]:
-    """Makes the environment that a run, or an exported policy, was trained in, with other options."""
-    from shoal.baselines.build import make_env
+def _nth(folder: Path, members: Sequence[Any], number: int) -> Any:
+    """Returns one of a run's members."""
+    if not 0 <= number < len(members):
+        raise UserError(f"{folder} has no member {number}; it has {len(members)}, counted from 0")
+    return members[number]
+
+
+def _run_env(folder: Path, member: int | None, env_options: Mapping[str, Any]) -> Environment[Any, Any]:
+    """Makes what a run, a member of one, or an exported policy was trained in, with other options."""
+    from shoal.baselines.build import make_env, members_of
     from shoal.baselines.export import export_env, export_folder
 
     exported = export_folder(folder)
@@ -263,7 +270,8 @@ def _run_env(folder: Path, env_options: Mapping[str, Any]) -> Environment[Any, A
             raise UserError(f"{folder} is an exported policy, which has its own environment; use its run")
         return export_env(exported)
     config = _run_config(folder)
-    return make_env(dataclasses.replace(config, env_options={**config.env_options, **env_options}))
+    own = {} if member is None else _nth(folder, members_of(config), member).env_numbers
+    return make_env(dataclasses.replace(config, env_options={**own, **config.env_options, **env_options}))
 
 
 def find_player(
@@ -278,11 +286,11 @@ def find_player(
     """
     from shoal.envs.core.registry import resolve
 
-    folder, _ = split_member(target)
+    folder, member = split_member(target)
     if folder.exists():
         if policy is None:
             return load_policy(target, env_options=env_options)
-        env = _run_env(folder, env_options)
+        env = _run_env(folder, member, env_options)
     elif policy is None:
         try:
             id = resolve(target)

@@ -94,7 +94,7 @@ def read_results(runs: Iterable[Named]) -> list[MemberResults]:
 
 
 def _members(name: str | None, folder: Path, member: int | None) -> list[MemberResults]:
-    from shoal.baselines.config import from_dict, read_yaml
+    from shoal.baselines.config import ENV_PREFIX, from_dict, read_yaml
 
     if not (folder / "config.yaml").is_file():
         raise UserError(f"there is no run folder {str(folder)!r} (no config.yaml in it)")
@@ -111,11 +111,12 @@ def _members(name: str | None, folder: Path, member: int | None) -> list[MemberR
     if member is not None and not 0 <= member < len(members):
         raise UserError(f"{folder} has no member {member}; it has {len(members)}, counted from 0")
     family, _, scenario = config.env_id.rpartition("/")
-    options = " ".join(f"{key}={value}" for key, value in sorted(config.env_options.items()))
     found = []
     for entry in members if member is None else [members[member]]:
         numbers = {k.partition(".")[2]: v for k, v in entry.items() if k.startswith("algorithm.")}
         swept = " ".join(f"{key}={value:g}" for key, value in numbers.items())
+        env = {k.partition(".")[2]: v for k, v in entry.items() if k.startswith(ENV_PREFIX)}
+        options = " ".join(f"{key}={value}" for key, value in sorted({**config.env_options, **env}.items()))
         evaluations = tuple(row for row in rows if row["member"] == entry["member"])
         if not evaluations:
             raise UserError(f"{folder} was evaluated only at its end (eval.every=0)")

@@ -40,6 +40,7 @@ def identity(number: int, member: Member) -> Row:
         "member": number,
         "seed": member.seed,
         **{f"algorithm.{name}": value for name, value in member.swept.items()},
+        **{f"env.{name}": value for name, value in member.env_numbers.items()},
     }
 
 

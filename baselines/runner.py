@@ -187,7 +187,7 @@ class Run:
                 built.learning,
                 devices=list(built.devices),
             )
-            self.evaluator.compile(built.policy_params(state), built.keys("evaluation"))
+            self.evaluator.compile(built.policy_params(state), built.keys("evaluation"), built.env_params)
         self.progress.compile_seconds += waiting.seconds
         say(f"compiled in {waiting.seconds:.1f} s")
         if resuming:
@@ -250,7 +250,7 @@ class Run:
             keys = self.built.keys("absolute")
             fold = jax.vmap(jax.random.fold_in, (0, None))
             rounds = [
-                jax.device_get(self.evaluator(params, fold(keys, number)))
+                jax.device_get(self.evaluator(params, fold(keys, number), self.built.env_params))
                 for number in range(ABSOLUTE_FACTOR)
             ]
         self.progress.eval_seconds += time.monotonic() - clock
@@ -275,7 +275,7 @@ class Run:
         """Plays the held-out episodes with the present parameters; keeps each member's best so far."""
         progress, clock = self.progress, time.monotonic()
         params = self.built.policy_params(state)
-        records = jax.device_get(self.evaluator(params, self.built.keys("evaluation")))
+        records = jax.device_get(self.evaluator(params, self.built.keys("evaluation"), self.built.env_params))
         present, best = flatten(params), progress.best
         everything: list[dict[str, Any]] = []
         for i in range(len(self.built.members)):

@@ -24,6 +24,9 @@ jaxtyping.install_import_hook(["shoal.envs", "shoal.algorithms"], "shoal_typeche
 import jax  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 2)
+gc.set_threshold(
+    100_000, 50, 50
+)  # a collection walks over all that JAX has traced; a tenth of the time went there
 MOST_MAPS = 20_000  # pieces of memory that one process holds
 
 

@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from shoal.baselines import composition, loggers, runner
+from shoal.baselines import composition, loggers, policies, results, runner
 from shoal.baselines.checkpoints import Checkpoints, read_best
 from shoal.baselines.config import from_dict, read_yaml
+from shoal.envs.core import UserError
 
 # Small enough that a run is a matter of seconds; two seeds so that the member axis is there.
 TINY = (
@@ -193,6 +194,28 @@ def test_a_sweep_side_by_side_differs_only_by_its_value(tmp_path):
     assert two["ippo/learning_rate"] == pytest.approx(2 * one["ippo/learning_rate"])
 
 
+def test_members_may_play_with_other_numbers_of_the_environment(tmp_path):
+    """A pool that never refills is emptied, one that refills fully never: in training and in evaluation."""
+    words = ("sweep.env.regeneration=[0,0.1]", "num_seeds=1", "total_env_steps=640")
+    train(tmp_path / "sweep", *words, "env.start=0.2", "algorithm.learning_rate=1e-9", "eval.greedy=false")
+    rows = rows_of(tmp_path / "sweep")
+    assert [row["env.regeneration"] for row in rows[:2]] == [0.0, 0.1]
+    for name in ("depleted", "eval/depleted"):
+        dry, wet = (
+            [row[name] for row in rows if row["member"] == i and row.get(name) is not None] for i in (0, 1)
+        )
+        assert min(dry) > 0.8 and max(wet) == 0.0
+    env = policies.read_run(f"{tmp_path}/sweep@0").env
+    assert float(env.params.regeneration) == 0.0
+    for policy in (None, "idle"):
+        env = policies.find_player(f"{tmp_path}/sweep@1", policy).env()
+        assert float(env.params.regeneration) == pytest.approx(0.1)
+    with pytest.raises(UserError, match="has no member 2"):
+        policies.find_player(f"{tmp_path}/sweep@2", "idle")
+    tasks = {result.task for result in results.read_results([(None, tmp_path / "sweep", None)])}
+    assert len(tasks) == 2 and any("regeneration=0.1" in task for task in tasks)
+
+
 def test_devices_may_change_and_agree_up_to_rounding(tmp_path, monkeypatch):
     """Shuffle groups stay as they were, so one device draws the same minibatches as two."""
     words = ("total_env_steps=256", "num_seeds=1", "devices=2")
@@ -352,7 +375,6 @@ def test_mistakes_are_one_line_and_a_status(words, tmp_path, shoal_cli, monkeypa
 
 def test_debug_shows_the_traceback():
     from shoal.baselines.cli import main
-    from shoal.envs.core import UserError
 
     with pytest.raises(UserError):
         main(["train", "num_envs=-4", "--debug"])
