@@ -14,7 +14,10 @@ from typer.core import TyperGroup
 from shoal.baselines import commands
 
 # In --help; others follow.
-ORDER = ("train", "evaluate", "watch", "export", "export_results", "bench", "envs", "describe", "doctor")
+ORDER = (
+    "train", "evaluate", "analyse", "watch", "export", "export_results",
+    "bench", "envs", "describe", "doctor",
+)  # fmt: skip
 
 INTERRUPTED = 130
 

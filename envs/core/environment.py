@@ -146,6 +146,16 @@ class Environment(abc.ABC, Generic[StateT, LevelT]):
         """Returns the params that training goes on with after this part of it, 0 to 1."""
         return self.params
 
+    def restraint(self, state: StateT) -> Float[Array, " agents"]:
+        """Returns for each agent in which share of the episode so far it held back, 0 to 1.
+
+        What `shoal analyse` tells cooperators from defectors by; nothing else calls it.
+
+        Raises:
+            NotImplementedError: when the environment does not say what restraint is.
+        """
+        raise NotImplementedError(f"{self.id} does not say what restraint is")
+
     # What a user calls -----------------------------------------------------------------------------
 
     def transition(self, key: Key, state: StateT, action: Array) -> tuple[StateT, Outcome]:

@@ -25,6 +25,8 @@ def step_of(id, **options):
         ("combat/smax-custom", [{"allies": units, "enemies": units} for units in ("3m", "20m", "100m")]),
         ("particle/simple-spread", [{"num_agents": agents} for agents in (3, 30)]),
         ("commons/water", [{"num_agents": agents} for agents in (3, 30)]),
+        ("commons/harvest-open", [{"num_agents": agents} for agents in (3, 7)]),
+        ("commons/cleanup", [{"num_agents": agents} for agents in (3, 7)]),
         # The search for a new prey's cell takes a level more where agents leave fewer cells empty.
         ("swarm/pursuit", [{"num_agents": agents} for agents in (8, 12)]),
         ("swarm/synchronization", [{"num_agents": agents} for agents in (8, 16)]),
@@ -47,6 +49,8 @@ COSTS = {
     "combat/smax-27m_vs_30m": (1310, 152_000, 575_000),
     "particle/simple-spread": (319, 1_745, 3_600),
     "commons/water": (152, 438, 940),
+    "commons/harvest-open": (844, 72_460, 77_830),
+    "commons/cleanup": (945, 126_800, 115_000),
     "traffic/junction-hard": (394, 26_912, 20_765),
     "swarm/pursuit": (2266, 111_900, 160_200),
     "swarm/synchronization": (1721, 48_240, 110_800),

@@ -33,6 +33,7 @@ class Water(Environment[State, Level]):
         """Returns four (or ``num_agents``) like agents on one team."""
         n, steps = self.options.num_agents, self.options.max_steps
         view, action = Box(-np.inf, np.inf, (2,)), Discrete(2)
+        everybody = 1 - np.eye(n, dtype=np.int32)  # the complete graph
         return Metadata(
             agents=tuple(f"valve_{i}" for i in range(n)),
             teams=(0,) * n,
@@ -48,7 +49,12 @@ class Water(Environment[State, Level]):
             team_reward="sum",
             metric_specs=reward.metric_specs(steps),
             citation="arXiv:2010.07777 (EGTA-NMARL, NeurIPS 2020)",
-            extras={"idle_action": WAIT},
+            extras={
+                "idle_action": WAIT,
+                "raw_rewards": {"coop_gamma": 0.0, "reward_norm": 1.0},
+                "neighbours": everybody,
+                "distances": everybody,
+            },
         )
 
     def sample_level(self, key: Key, params: types.Params) -> Level:
@@ -102,6 +108,10 @@ class Water(Environment[State, Level]):
     def global_state(self, state: State) -> Array:
         """Returns [A + 2]: pool, totals, elapsed share of the time."""
         return observation.global_state(state, self.options.max_steps)
+
+    def restraint(self, state: State) -> Array:
+        """Returns the share of the lived steps in which each agent waited."""
+        return reward.restraint(state.takes, state.t)
 
     def scene(self, recording: Recording) -> Any:
         """Draws tank, valves and bars, one picture per state."""

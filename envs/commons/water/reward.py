@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from shoal.envs.commons.social import equality
 from shoal.envs.commons.water.types import Params, State
 from shoal.envs.core.environment import MetricSpec
 
@@ -26,13 +27,6 @@ def restraint(takes: Int[Array, " agents"], steps: Int[Array, ""]) -> Float[Arra
     """Returns the share of the lived steps in which each agent waited."""
     share = takes.astype(jnp.float32) / jnp.maximum(steps, 1).astype(jnp.float32)
     return jnp.maximum(1.0 - share, 0.0)  # compiled division can round a whole share above 1
-
-
-def equality(totals: Float[Array, " agents"]) -> Float[Array, ""]:
-    """Returns one minus the Gini coefficient; one where nobody received anything."""
-    gaps = jnp.sum(jnp.abs(totals[:, None] - totals[None, :]))
-    scale = 2.0 * totals.shape[0] * jnp.sum(totals)
-    return 1.0 - jnp.where(scale > 0.0, gaps / jnp.where(scale > 0.0, scale, 1.0), 0.0)
 
 
 def utilitarian(totals: Float[Array, " agents"], max_steps: int) -> Float[Array, ""]:

@@ -1,0 +1,1 @@
+"""Clean Up: apples grow in the orchard only while somebody cleans the river."""

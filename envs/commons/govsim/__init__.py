@@ -1,0 +1,1 @@
+"""GovSim: five people share a stock month by month, by integer requests."""

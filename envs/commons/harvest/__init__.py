@@ -1,0 +1,1 @@
+"""Commons Harvest: apples that grow back where apples are left."""
