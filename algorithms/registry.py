@@ -17,6 +17,7 @@ _ALGORITHMS = {
     "qmix": "shoal.algorithms.qmix:QMIX",
     "pqn_vdn": "shoal.algorithms.pqn_vdn:PQNVDN",
     "iplan": "shoal.algorithms.iplan:IPLAN",
+    "networked": "shoal.algorithms.networked:Networked",
 }
 PLANNERS = {"cao": "shoal.algorithms.cao:CAO"}
 """Policies that learn nothing between episodes, for environments with ``metadata.extras["planning"]``."""
