@@ -38,8 +38,11 @@ demo: install ## train a small team, evaluate it and draw what it does, in runs/
 	$(BIN)/shoal evaluate $(DEMO) --episodes 256
 	$(BIN)/shoal watch $(DEMO)
 
-# Most programs of the tests run for less time than LLVM would take to make them fast.
-SOON := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
+# Most programs of the tests run for less time than a CPU takes to compile them well. A jaxlib that does not know
+# these flags refuses to start; it goes without them.
+SOON := soon="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"; \
+	JAX_PLATFORMS=cpu XLA_FLAGS="$$soon" $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 || soon=; \
+	XLA_FLAGS="$$soon $$XLA_FLAGS"
 
 test: lint ## everything: the linters and all tests
 	$(SOON) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not learning"

@@ -10,8 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from shoal.envs.common.boards import over
 from shoal.envs.commons.cleanup.types import CLEAN, DIRT, Params, State
-from shoal.envs.commons.gridworld.cells import over
 
 
 def dirty_cells(items: Int[Array, "rows columns *batch"]) -> Int[Array, "*batch"]:

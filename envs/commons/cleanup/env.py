@@ -18,7 +18,6 @@ from shoal.envs.commons.cleanup import dynamics, types
 from shoal.envs.commons.cleanup.levels import MAPS
 from shoal.envs.commons.cleanup.types import CLEAN, DIRT, RIVER, SPRAY, SWEEP, Draws, State
 from shoal.envs.commons.gridworld import beams, fields
-from shoal.envs.commons.gridworld.cells import mark
 from shoal.envs.commons.gridworld.frame import GridDilemma
 from shoal.envs.commons.gridworld.types import APPLE, EMPTY, FLAGS, ZAP, Level
 from shoal.envs.core.environment import MetricSpec
@@ -94,10 +93,7 @@ class Cleanup(GridDilemma[State]):
         sweeping = action == SWEEP
         board = after.items.shape
         lasting = beams.lasting(reach, sweeping, board, "all" if "beam-order" in self.compat else "none")
-        row, column = reach.read(board)
-        flat = (-1, *board[2:])
-        swept = mark(row.reshape(flat), column.reshape(flat), lasting.reshape(flat), board)
-        cleans = swept & (after.items == DIRT) & ~taken
+        cleans = beams.lit(reach, lasting, board) & (after.items == DIRT) & ~taken
         items = self.sprites(after.items, sweeping, reach, taken, SPRAY)
         dirty = dynamics.dirty_cells(before.items)
         return replace(
@@ -107,6 +103,12 @@ class Cleanup(GridDilemma[State]):
             cleaned=before.cleaned + jnp.sum(cleans, axis=(0, 1), dtype=jnp.int32),
             clean_time=before.clean_time + (len(self.area) - dirty).astype(jnp.float32),
         )
+
+    def own_colours(self) -> dict[int, str]:
+        """Returns blue water, brown dirt and pale spray."""
+        from shoal.envs import scene as draw
+
+        return {RIVER: draw.BLUE, CLEAN: draw.SKY, DIRT: "#8b5a2b", SPRAY: "#b3e5fc"}
 
     def own_metrics(self, state: State) -> dict[str, Array]:
         """Returns what was cleaned, and how much was clean."""

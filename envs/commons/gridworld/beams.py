@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Int
 
+from shoal.envs.common.boards import place
 from shoal.envs.commons.gridworld.movement import COLUMN_STEP, ROW_STEP
 
 CELLS = 4
@@ -89,6 +90,15 @@ def lasting(
     behind = (rank[0][:, None] < rank[0][None]).reshape(1, rank.size, rank.size, *[1] * (cell.ndim - 2))
     over = jnp.any((cell[:, :, None] == cell[:, None]) & behind & written[:, None], axis=2)
     return fired & ~over.reshape(fired.shape)
+
+
+def lit(
+    cells: Reach, lasting: Bool[Array, "4 agents *batch"], shape: tuple[int, ...]
+) -> Bool[Array, "rows columns *batch"]:
+    """Returns which cells of the board are met by beams that take effect there."""
+    flat = (-1, *shape[2:])
+    row, column = (x.reshape(flat) for x in cells.read(shape))
+    return place(lasting.astype(jnp.int8).reshape(flat), row, column, shape) > 0
 
 
 def hit(

@@ -17,9 +17,9 @@ from jax import Array
 from jaxtyping import Bool, Int
 
 from shoal.envs.common.batching import batch_last
+from shoal.envs.common.boards import look_up, over, place
 from shoal.envs.commons import social
 from shoal.envs.commons.gridworld import beams, fields, maps, movement, respawn, views
-from shoal.envs.commons.gridworld.cells import look_up, mark, over
 from shoal.envs.commons.gridworld.types import (
     APPLE,
     CITATION,
@@ -94,6 +94,10 @@ class GridDilemma(Environment[StateT, Level]):
             taken: [H, W, *B] bool, cells that hold an agent.
         """
         return after
+
+    def own_colours(self) -> dict[int, str]:
+        """Returns the colours of the game's own codes, for pictures."""
+        return {}
 
     def own_metrics(self, state: StateT) -> dict[str, Array]:
         """Returns the game's own metrics, [*B] each."""
@@ -185,11 +189,11 @@ class GridDilemma(Environment[StateT, Level]):
     def _play(self, state: StateT, action: Int[Array, "agents *batch"], draws: Any) -> tuple[StateT, Outcome]:
         action = jnp.where((action >= 0) & (action < self.actions), action, STAY)
         board = state.items.shape
-        everybody = jnp.ones_like(action, bool)
-        items = self.grow(state, mark(state.row, state.column, everybody, board), draws)
+        everybody = jnp.ones_like(action, jnp.int8)
+        items = self.grow(state, place(everybody, state.row, state.column, board) > 0, draws)
         after = self._walk(replace(state, items=items, t=state.t + 1), action, draws)
-        taken = mark(after.row, after.column, everybody, board)
-        eats = look_up(after.items, after.row, after.column) == APPLE
+        taken = place(everybody, after.row, after.column, board) > 0
+        eats = look_up(after.items, after.row, after.column, np.int8(EMPTY)) == APPLE
         items = jnp.where((taken & (after.items == APPLE)) | self._is_sprite(after.items), EMPTY, after.items)
         own = eats.astype(jnp.float32)
         after = replace(
@@ -211,7 +215,7 @@ class GridDilemma(Environment[StateT, Level]):
         row, column = state.next_row, state.next_column
         to_row, to_column = movement.aimed(row, column, action, board)
         if self.solid:
-            met = look_up(state.items, to_row, to_column)
+            met = look_up(state.items, to_row, to_column, np.int8(EMPTY))
             stopped = jnp.any(met[None] == over(np.array(self.solid, np.int8), met[None], 1), axis=0)
             to_row, to_column = jnp.where(stopped, row, to_row), jnp.where(stopped, column, to_column)
         here, target = row * board[1] + column, to_row * board[1] + to_column
@@ -242,10 +246,8 @@ class GridDilemma(Environment[StateT, Level]):
         """Returns what lies on each cell where beams show on empty ones."""
         board = items.shape
         lasting = beams.lasting(reach, firing, board, "agents" if "beam-order" in self.compat else "none")
-        row, column = reach.read(board)
-        flat = (-1, *items.shape[2:])
-        lit = mark(row.reshape(flat), column.reshape(flat), lasting.reshape(flat), board)
-        return jnp.where(lit & (items == EMPTY) & ~taken, code, items).astype(jnp.int8)
+        shown = beams.lit(reach, lasting, board)
+        return jnp.where(shown & (items == EMPTY) & ~taken, code, items).astype(jnp.int8)
 
     def _outcome(self, state: StateT, own: Array) -> Outcome:
         o = self.options

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Int
 
-from shoal.envs.commons.gridworld.cells import over
+from shoal.envs.common.boards import over
 from shoal.envs.core.types import Key
 
 HEADINGS = 3

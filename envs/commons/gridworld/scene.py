@@ -8,21 +8,14 @@ import numpy as np
 
 from shoal.envs import scene as draw
 from shoal.envs.commons.gridworld.movement import COLUMN_STEP, ROW_STEP
-from shoal.envs.commons.gridworld.types import APPLE, FIRST_OWN, WALL, ZAP
+from shoal.envs.commons.gridworld.types import APPLE, WALL, ZAP
 from shoal.envs.core.types import Recording
 
 if TYPE_CHECKING:
     from shoal.envs.commons.gridworld.frame import GridDilemma
 
-RIVER, CLEAN, DIRT, SPRAY = range(FIRST_OWN, FIRST_OWN + 4)
-COLOURS = {
-    WALL: draw.GREY,
-    ZAP: draw.YELLOW,
-    RIVER: draw.BLUE,
-    CLEAN: draw.SKY,
-    DIRT: "#8b5a2b",
-    SPRAY: "#b3e5fc",
-}
+COLOURS = {WALL: draw.GREY, ZAP: draw.YELLOW}
+"""Of what every game has; a game adds its own (`GridDilemma.own_colours`)."""
 RADIUS = 0.42
 PANEL = 6.0
 """Width of the panel with a bar for each agent, cells."""
@@ -45,14 +38,14 @@ def picture(env: GridDilemma[Any], state: Any, most: float = 1.0) -> draw.Scene:
     """
     rows, columns = env.layout.shape
     items: list[draw.Item] = [draw.Rectangle.from_corners(0, 0, columns, rows, fill=draw.WHITE)]
-    items += [*_cells(np.asarray(state.items)), *_agents(state, rows)]
+    items += [*_cells(np.asarray(state.items), COLOURS | env.own_colours()), *_agents(state, rows)]
     items += _bars(np.asarray(state.eaten), most, (columns + 0.7, 0.7, columns + PANEL, rows - 0.5))
     subtitle = f"step {int(state.t)}   apples {int(np.sum(state.eaten))}   zaps {int(state.zaps)}"
     bounds = (0.0, 0.0, columns + PANEL, float(rows))
     return draw.Scene(bounds, tuple(items), title=type(env).__name__, subtitle=subtitle)
 
 
-def _cells(codes: np.ndarray) -> list[draw.Item]:
+def _cells(codes: np.ndarray, colours: dict[int, str]) -> list[draw.Item]:
     rows = codes.shape[0]
     found: list[draw.Item] = []
     for i, j in np.argwhere(codes > 0):
@@ -60,7 +53,7 @@ def _cells(codes: np.ndarray) -> list[draw.Item]:
         if code == APPLE:
             found.append(draw.Circle(x, y, 0.28, fill=draw.GREEN))
         else:
-            found.append(draw.Rectangle(x, y, 1.0, 1.0, fill=COLOURS[code]))
+            found.append(draw.Rectangle(x, y, 1.0, 1.0, fill=colours[code]))
     return found
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool
 
+from shoal.envs.common.boards import look_up
 from shoal.envs.swarm.foraging.types import State
-from shoal.envs.swarm.grid.physics import look_up
 from shoal.envs.swarm.grid.types import FOOD, NEST
 
 

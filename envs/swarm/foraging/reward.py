@@ -7,8 +7,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from shoal.envs.common.boards import look_up
 from shoal.envs.swarm.foraging.types import State
-from shoal.envs.swarm.grid.physics import look_up
 
 
 def potential(state: State, longest: float) -> Float[Array, "agents *batch"]:

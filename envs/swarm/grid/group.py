@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from shoal.envs.common.boards import look_up, place
 from shoal.envs.core.environment import MetricSpec
 from shoal.envs.swarm.grid.physics import (
     COLUMN_STEP,
@@ -22,8 +23,6 @@ from shoal.envs.swarm.grid.physics import (
     STAY,
     SWITCH,
     UP,
-    look_up,
-    place,
 )
 from shoal.envs.swarm.grid.types import Group, Options, State
 

@@ -12,8 +12,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from shoal.envs.common.boards import place
 from shoal.envs.swarm.grid import messages
-from shoal.envs.swarm.grid.physics import PRIMITIVES, STAY, SWITCH, place
+from shoal.envs.swarm.grid.physics import PRIMITIVES, STAY, SWITCH
 from shoal.envs.swarm.grid.types import FOOD, NEST, WALL, Options, State
 
 LAYERS = 9

@@ -12,16 +12,16 @@ All arrays may share trailing axes of worlds (`batch_last`). Cost is linear in c
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import Array
 from jaxtyping import Bool, Int
+
+from shoal.envs.common.boards import inside, look_up, place
 
 STAY, UP, DOWN, LEFT, RIGHT, SWITCH = range(6)
 PRIMITIVES = 6
@@ -106,56 +106,6 @@ def push_with_box(
             j=crate.j + jnp.where(box_moves, COLUMN_STEP[direction], 0),
         )
     return bodies, crate
-
-
-def inside(
-    i: Int[Array, "bodies *batch"], j: Int[Array, "bodies *batch"], shape: tuple[int, ...]
-) -> Bool[Array, "bodies *batch"]:
-    """Returns which cells lie on a board of this shape (rows, columns, ...)."""
-    return (i >= 0) & (i < shape[0]) & (j >= 0) & (j < shape[1])
-
-
-def place(
-    values: Int[Array, "bodies *batch"],
-    i: Int[Array, "bodies *batch"],
-    j: Int[Array, "bodies *batch"],
-    shape: tuple[int, ...],
-) -> Int[Array, "rows columns *batch"]:
-    """Lays values above zero onto a board of zeros; those beyond its edges are dropped.
-
-    Args:
-        values: [N, *B] i32, zero for what is not to be laid down; no two on one cell.
-        i: rows.
-        j: columns.
-        shape: the board's: (rows, columns, *B).
-    """
-    rows, columns, *batch = shape
-    worlds = math.prod(batch)
-    cell = jnp.where(inside(i, j, shape), i * columns + j, rows * columns)
-    # One flat scatter, whose indices beyond the end are dropped, is faster than one for each world.
-    place = cell.reshape(-1, worlds) * worlds + np.arange(worlds, dtype=np.int32)[None]
-    flat = jnp.zeros(rows * columns * worlds, values.dtype)
-    return flat.at[place].max(values.reshape(-1, worlds), mode="drop").reshape(shape)
-
-
-def look_up(
-    board: Array, i: Int[Array, "bodies *batch"], j: Int[Array, "bodies *batch"], beyond: Any
-) -> Array:
-    """Returns what stands in cells, ``beyond`` outside of the board.
-
-    Args:
-        board: [H, W, *B].
-        i: rows.
-        j: columns.
-        beyond: of the board's dtype.
-    """
-    columns, *batch = board.shape[1:]
-    worlds = math.prod(batch)
-    known = inside(i, j, board.shape)
-    cell = jnp.where(known, i * columns + j, 0).reshape(-1, worlds)
-    place = cell * worlds + np.arange(worlds, dtype=np.int32)[None]
-    found = board.reshape(-1).at[place].get(mode="promise_in_bounds")
-    return jnp.where(known, found.reshape(known.shape), beyond)
 
 
 def _grid(bodies: Bodies, shape: tuple[int, ...]) -> Int[Array, "rows columns *batch"]:

@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Int
 
-from shoal.envs.swarm.grid.physics import COLUMN_STEP, DOWN, LEFT, RIGHT, ROW_STEP, UP, look_up
+from shoal.envs.common.boards import look_up
+from shoal.envs.swarm.grid.physics import COLUMN_STEP, DOWN, LEFT, RIGHT, ROW_STEP, UP
 from shoal.envs.swarm.pursuit.types import Draws, State
 
 AGENT, WALL = 10, 9  # threat of an agent and of a wall, tenths

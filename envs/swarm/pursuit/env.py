@@ -15,13 +15,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from shoal.envs.common.boards import place
 from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.types import Key
 from shoal.envs.swarm.grid import observation, physics
 from shoal.envs.swarm.grid import types as grid
 from shoal.envs.swarm.grid.boards import check_room, distinct_cells
 from shoal.envs.swarm.grid.frame import GridSwarm
-from shoal.envs.swarm.grid.physics import STAY, place
+from shoal.envs.swarm.grid.physics import STAY
 from shoal.envs.swarm.pursuit import dynamics, reward, types
 from shoal.envs.swarm.pursuit.types import Draws, Level, State
 

@@ -11,8 +11,7 @@ from shoal_costs import equations
 
 from shoal.envs.commons.govsim import pool
 from shoal.envs.commons.govsim.allocation import share_out
-from shoal.envs.core import Recording, UserError, VectorEnv, conformance, make
-from shoal.envs.core.conformance_harness import Harness
+from shoal.envs.core import Recording, UserError, VectorEnv, make
 
 KEY = jax.random.key(0)
 FISHERY, TRASH = "commons/govsim-fishery-v1", "commons/govsim-trash-v1"
@@ -522,28 +521,3 @@ def test_picture(id: str) -> None:
     assert f"{states[1].stock} " in after.subtitle and "month 1" in after.subtitle
     texts = [item.text for item in after.items if hasattr(item, "text")]
     assert "32" in texts and '12 "1"' in texts and "0" in texts
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("id", "overrides"),
-    [
-        (
-            FISHERY,
-            {
-                "newcomer": True,
-                "newcomer_month": 1,
-                "messages": 2,
-                "universalization": True,
-                "largest_request": 15,
-                "time_limit_is_termination": False,
-            },
-        ),
-        (TRASH, {"newcomer": True, "allocation": "proportional", "reward": "common", "num_agents": 3}),
-    ],
-)
-def test_variants_keep_the_contract(id: str, overrides: dict[str, Any]) -> None:
-    harness = Harness(make(id, **overrides))
-    for check in (*conformance.CHEAP_CHECKS, *conformance.PLAY_CHECKS):
-        if check not in (conformance.check_jit, conformance.check_same_step):
-            check(harness)
