@@ -49,7 +49,9 @@ def traffic(options: Options, u: Array, params: Params) -> Traffic:
     speed = jnp.where(learns, LEARNER_START, low + (high - low) * u[1])
     spacing = jnp.where(learns, params.spacing, 1.0 / params.density)
     distance = spacing * (HEADWAY + speed) * math.exp(-5.0 / 40.0 * options.lanes)
-    x = FIRST * distance[0] + jnp.cumsum(distance * (1.0 - JITTER + 2.0 * JITTER * u[2]))
+    gaps = distance * (1.0 - JITTER + 2.0 * JITTER * u[2])
+    # Nothing is added after the sum: phases show an addition that a compiler fuses in one program only.
+    x = jnp.cumsum(gaps.at[0].add(FIRST * distance[0]))
     style = jnp.where(u[3] < params.aggressive, AGGRESSIVE, NORMAL)
     style = jnp.where((u[3] >= params.aggressive) & (u[3] > 1.0 - params.defensive), DEFENSIVE, style)
     bounds = jnp.stack([jnp.asarray(params.exponent_low), jnp.asarray(params.exponent_high)])
