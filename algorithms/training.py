@@ -15,6 +15,7 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from shoal.algorithms.blocks.effort import OFTEN, ONCE, effort
 from shoal.algorithms.blocks.learner import MEMBER_AXIS, Group, Learner, Metrics, TrainState, Trajectory
 from shoal.algorithms.blocks.opponents import (
     Opponent,
@@ -28,10 +29,6 @@ from shoal.algorithms.blocks.opponents import (
 from shoal.algorithms.blocks.packing import Packed
 from shoal.algorithms.blocks.rollout import NOBODY, Play, Totals, open_play, rollout
 from shoal.envs.core import Environment, PyTree, UserError, VectorEnv
-
-# LLVM's effort on CPU. A program that runs once compiles in less than half the time without any; at level 1
-# training lost no speed that could be measured and compiled in a tenth less (2026-11-25, combat/smax-2s3z).
-ONCE, OFTEN = {"xla_backend_optimization_level": 0}, {"xla_backend_optimization_level": 1}
 
 
 @struct.dataclass
@@ -120,7 +117,7 @@ class Program:
         given = keys, {} if hyper is None else dict(hyper), env_params
         lowered = self._init.lower(*given)
         with ThreadPoolExecutor(1) as other:  # XLA compiles one program while JAX traces the next
-            state = other.submit(lambda: lowered.compile(self._effort(ONCE))(*given))
+            state = other.submit(lambda: lowered.compile(effort(ONCE, self._platform))(*given))
             compiled = self.compile(self._laid_out(lowered.out_info))
             return state.result(), compiled
 
@@ -238,14 +235,15 @@ class Program:
 
     def compile(self, state: ProgramState) -> Any:
         """Compiles `run` ahead of time for shapes of ``state``; what returns takes the updates as int32."""
-        return self._run.lower(state, jnp.asarray(1, jnp.int32)).compile(self._effort(OFTEN))
+        return self._run.lower(state, jnp.asarray(1, jnp.int32)).compile(effort(OFTEN, self._platform))
 
-    def _effort(self, options: dict[str, Any]) -> dict[str, Any]:
-        return options if self._on_cpu else {}
+    @property
+    def _platform(self) -> str:
+        return str(self.mesh.devices.flat[0].platform)
 
     @property
     def _on_cpu(self) -> bool:
-        return bool(self.mesh.devices.flat[0].platform == "cpu")
+        return self._platform == "cpu"
 
     @cached_property
     def _run(self) -> Any:
