@@ -15,7 +15,7 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from shoal.algorithms.blocks.effort import OFTEN, ONCE, effort
+from shoal.algorithms.blocks.effort import EFFORTS, ONCE, Options, compiler_options
 from shoal.algorithms.blocks.learner import MEMBER_AXIS, Group, Learner, Metrics, TrainState, Trajectory
 from shoal.algorithms.blocks.opponents import (
     Opponent,
@@ -61,6 +61,7 @@ class Program:
         pool: PoolConfig | None = None,
         swap_sides: bool = False,
         curriculum_updates: int | None = None,
+        effort: str = "full",
     ) -> None:
         """Fixes what is compiled.
 
@@ -74,6 +75,7 @@ class Program:
             pool: how the past policies are kept that opponents with ``blocks`` play; all play one learner's.
             swap_sides: two teams change places in every second environment.
             curriculum_updates: over how many updates the environment's curriculum goes; None: there is none.
+            effort: how hard a CPU's compiler tries for the update, of ``EFFORTS``.
 
         Raises:
             UserError: when agents are owned twice or not at all, or environments do not divide over devices
@@ -95,6 +97,7 @@ class Program:
         self.pool = pool
         self.rollout_length = rollout_length
         self.curriculum_updates = curriculum_updates
+        self.effort = effort
         self.fresh_rollouts = any(learner.fresh_rollouts for _, learner in self.learners.values())
         self.mesh = Mesh(np.asarray(devices), ("env",))
 
@@ -117,7 +120,7 @@ class Program:
         given = keys, {} if hyper is None else dict(hyper), env_params
         lowered = self._init.lower(*given)
         with ThreadPoolExecutor(1) as other:  # XLA compiles one program while JAX traces the next
-            state = other.submit(lambda: lowered.compile(effort(ONCE, self._platform))(*given))
+            state = other.submit(lambda: lowered.compile(self._options(ONCE))(*given))
             compiled = self.compile(self._laid_out(lowered.out_info))
             return state.result(), compiled
 
@@ -235,15 +238,14 @@ class Program:
 
     def compile(self, state: ProgramState) -> Any:
         """Compiles `run` ahead of time for shapes of ``state``; what returns takes the updates as int32."""
-        return self._run.lower(state, jnp.asarray(1, jnp.int32)).compile(effort(OFTEN, self._platform))
+        return self._run.lower(state, jnp.asarray(1, jnp.int32)).compile(self._options(EFFORTS[self.effort]))
 
-    @property
-    def _platform(self) -> str:
-        return str(self.mesh.devices.flat[0].platform)
+    def _options(self, options: Options) -> dict[str, Any]:
+        return compiler_options(options, self.mesh.devices.flat[0].platform)
 
     @property
     def _on_cpu(self) -> bool:
-        return self._platform == "cpu"
+        return bool(self.mesh.devices.flat[0].platform == "cpu")
 
     @cached_property
     def _run(self) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from shoal.algorithms.blocks.effort import effort_for
 from shoal.algorithms.blocks.learner import Group, Learner, Setting, hyper_of, nbytes
 from shoal.algorithms.blocks.minibatches import check_minibatches
 from shoal.algorithms.blocks.opponents import Opponent
@@ -192,6 +193,7 @@ def build(config: RunConfig) -> Built:
         config.opponent_pool if config.opponent == "pool" else None,
         swaps,
         config.total_updates if config.curriculum else None,
+        effort_for(config.total_env_steps) if config.compile_effort == "auto" else config.compile_effort,
     )
     notes = [
         note,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shoal.algorithms.blocks.effort import EFFORTS
 from shoal.baselines.schema import build, convert, plain, unknown_key
 from shoal.envs.core.errors import UserError, nearest
 
@@ -82,6 +83,7 @@ class RunConfig:
     devices: int | str = "auto"
     shuffle_groups: int | None = None
     deterministic: bool = False
+    compile_effort: str = "auto"  # on CPU; or one of blocks.effort.EFFORTS
     output_dir: str | None = None
     resume: str | None = None
     log_every: int | None = None
@@ -107,6 +109,11 @@ class RunConfig:
             raise UserError(
                 f"opponent={self.opponent!r} is not one of {', '.join(OPPONENTS)}, null"
                 f"{nearest(self.opponent, OPPONENTS)}"
+            )
+        if self.compile_effort not in (efforts := ("auto", *EFFORTS)):
+            raise UserError(
+                f"compile_effort={self.compile_effort!r} is not one of {', '.join(efforts)}"
+                f"{nearest(self.compile_effort, efforts)}"
             )
         if self.devices != "auto" and (isinstance(self.devices, str) or self.devices < 1):
             raise UserError(f"devices={self.devices!r} must be auto or a number from 1 on")

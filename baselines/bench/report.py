@@ -97,6 +97,8 @@ def _versions() -> dict[str, str]:
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
     """Returns a row as text, in the order of ``COLUMNS``."""
     what = row["env"] if row["algorithm"] is None else f"{row['env']}, {row['algorithm']}"
+    if effort := row.get("compile_effort"):
+        what += f" ({effort})"
     peer = row["peer"]
     theirs = ("-", "-", "-", "-", "-")
     if peer is not None:

@@ -18,6 +18,9 @@ from shoal.baselines.output import say_on_stderr
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.registry import resolve
 
+OURS = "compile_effort"
+"""What says nothing of the work, so that it may be set beside a peer."""
+
 
 def bench_training(
     env: str,
@@ -35,7 +38,7 @@ def bench_training(
     Args:
         env: environment id.
         algorithm: the algorithm's name.
-        overrides: Hydra overrides for ours; refused where the peer's hyperparameters rule.
+        overrides: Hydra overrides for ours; where the peer's hyperparameters rule, only ``OURS``.
         sizes: numbers of environments, a row for each; None: as configured.
         against: a peer, or None.
         peer_repo: a checkout of the peer's repository; without it the row says that the peer was skipped.
@@ -58,14 +61,14 @@ def bench_training(
         if peer_repo is None:
             skipped = f"{against} was not measured: its training scripts need --peer-repo PATH"
             say(skipped)
-        elif overrides:
-            raise UserError("the peer's hyperparameters rule with --against, so overrides cannot be given")
+        elif any(not word.startswith(OURS) for word in overrides):
+            raise UserError(f"the peer's hyperparameters rule with --against; only {OURS} can be given")
         else:
             settings = jaxmarl_settings(peer_repo, algorithm, id)
     rows = []
     for size in [None] if sizes is None else sizes:
         theirs = None if settings is None else settings | ({} if size is None else {"NUM_ENVS": size})
-        words = list(overrides) if theirs is None else our_overrides(algorithm, theirs)
+        words = [*([] if theirs is None else our_overrides(algorithm, theirs)), *overrides]
         words = [f"env={id}", f"algorithm={algorithm}", *words]
         if theirs is None and size is not None:
             words.append(f"num_envs={size}")
@@ -104,7 +107,7 @@ def _row(
                 say(f"{id}, {algorithm}: {worker.name}: {seen[-1]:,.0f} env steps/s")
         speeds = [statistics.median(seen) for seen in rates]
         row: dict[str, Any] = {"kind": "train", "env": id, "algorithm": algorithm}
-        row["num_envs"] = prepared[0]["num_envs"]
+        row |= {name: prepared[0][name] for name in ("num_envs", "compile_effort")}
         row |= side(speeds[0], prepared[0], rates[0])
         row |= {"peer": None, "ratio": None}
         if settings is not None:

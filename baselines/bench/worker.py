@@ -197,6 +197,7 @@ class TrainTask:
             "peak_bytes": peak_bytes([self.compiled]),
             "devices": len(built.devices),
             "num_envs": built.config.num_envs,
+            "compile_effort": built.program.effort,
         }
 
     def run(self) -> dict[str, Any]:

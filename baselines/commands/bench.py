@@ -56,7 +56,7 @@ def bench_train(
     overrides: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
-            help="Hydra overrides as in `shoal train`; not with --against, where the peer's rule."
+            help="Hydra overrides as in `shoal train`; with --against, where the peer's rule, compile_effort."
         ),
     ] = None,
     num_envs: Annotated[

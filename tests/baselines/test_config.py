@@ -39,6 +39,7 @@ REPO = {**PAPER, "clip": 0.05, "entropy_coef": 0.01, "max_grad_norm": 0.25, "epo
         ("network=gnn", "there is no network 'gnn'"),
         ("network.core=lstm", "network.core='lstm' is not one of gru, none"),
         ("experiment=dem", "there is no experiment 'dem'; did you mean 'demo'?"),
+        ("compile_effort=ful", "compile_effort='ful' is not one of auto, quick, full; did you mean 'full'?"),
         ("logger.mode=of", "logger.mode='of' is not one of"),
         ("seed", "'seed' is not of the form key=value"),
         ("seed=[1", "cannot be composed"),

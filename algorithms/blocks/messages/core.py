@@ -41,7 +41,7 @@ class HearingCore:
     @property
     def sizes(self) -> Sizes:
         """How wide things are."""
-        places = 1 + self.seen.most if self.structure.sees else 1
+        places = 1 + self.seen.most if self.structure.sees or self.structure.tells else 1
         return Sizes(self.view_size, places, self.choices, self.graph.most, self.hidden)
 
     def init(self, key: Array) -> PyTree:
@@ -89,7 +89,7 @@ class HearingCore:
         def step(carry: dict[str, Array], xs: tuple[Array, Array, Array]) -> tuple[dict[str, Array], Array]:
             looked, reset, read = xs
             kept = {name: jnp.where(reset[..., None], 0.0, x) for name, x in carry.items()}
-            said = self._said(kept | {"h": carry["h"]} if self.stale else kept)
+            said = self._said(params, kept | {"h": carry["h"]} if self.stale else kept)
             h, c = cell(params, looked, said, kept["h"], kept["c"])
             after = {"h": h, "c": c}
             if self.structure.reads_policies:
@@ -103,16 +103,19 @@ class HearingCore:
     def _look(self, params: PyTree, view: Array) -> Array:
         """Encodes views [G, T, *B, F], those of neighbours beside one's own: [G, T, *B, H]."""
         seen = view
-        if self.structure.sees:
-            both = jnp.concatenate([view[..., None, :], self.seen.heard(view)], axis=-2)
+        if self.structure.tells:
+            seen = self.sharing.per_agent(lambda p, x: self.structure.tell(p["ear"], x))(params, seen)
+        if self.structure.sees or self.structure.tells:
+            both = jnp.concatenate([seen[..., None, :], self.seen.heard(seen)], axis=-2)
             seen = both.reshape(*view.shape[:-1], -1)
         return self.sharing.per_agent(lambda p, x: self.structure.look(p["ear"], x))(params, seen)
 
-    def _said(self, memory: dict[str, Array]) -> Said:
+    def _said(self, params: PyTree, memory: dict[str, Array]) -> Said:
         """Returns what reaches each agent of memories [G, *B, ...]."""
         heard, mean, policies = None, None, None
         if self.structure.hears:
-            heard = self.graph.heard(memory["h"])
+            say = self.sharing.per_agent(lambda p, h: self.structure.say(p["ear"], h))
+            heard = self.graph.heard(say(params, memory["h"]))
             mean = self.graph.mean(heard)
         if self.structure.reads_policies:
             policies = self.graph.heard(memory["policy"])

@@ -3,7 +3,7 @@
 Source: those compared in "A game-theoretic analysis of networked system control for common-pool resource
 management using multi-agent reinforcement learning" (NeurIPS 2020, arXiv 2010.07777). All here is of one
 agent and of any batch ``*B``; ``K`` neighbours in the order of their indices. Memories and policies are those
-of the step before: a message takes one step.
+of the step before: a message takes one step. What is seen is told at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Sizes:
     """How wide things are."""
 
     view: int  # what one agent sees
-    places: int  # whose views are seen: one's own, and the neighbours' where the structure sees them
+    places: int  # whose views are seen: one's own, and the neighbours' where it sees or is told them
     choices: int  # actions
     neighbours: int  # K
     hidden: int
@@ -55,7 +55,7 @@ class Sizes:
 class Said:
     """What the step before left behind; None: nothing that the structure listens to."""
 
-    memories: Any = None  # [*B, K, H] f32 of the neighbours, zero where there is none
+    memories: Any = None  # [*B, K, H] f32 as the neighbours say them, zero where there is none
     mean_memory: Any = None  # [*B, H] f32 over those that there are
     policies: Any = None  # [*B, K, N] f32 probabilities of the neighbours' actions
     own_policy: Any = None  # [*B, N] f32
@@ -65,6 +65,7 @@ class Structure:
     """Nothing is heard while playing; the others differ from this by what they say here."""
 
     sees: ClassVar[bool] = False  # the neighbours' views
+    tells: ClassVar[bool] = False  # views are seen as their owners encode them, the neighbours' too
     reads_policies: ClassVar[bool] = False
     hears: ClassVar[bool] = False  # memories; gradients then reach their senders
     watched: ClassVar[bool] = True  # a critic reads the neighbours' actions
@@ -76,7 +77,19 @@ class Structure:
 
     def init(self, key: Array, sizes: Sizes) -> Params:
         """Draws one agent's parameters."""
-        return {"seen": layer(key, sizes.places * sizes.view, sizes.hidden)}
+        if not self.tells:
+            return {"seen": layer(key, sizes.places * sizes.view, sizes.hidden)}
+        told, key = jax.random.split(key)
+        seen = layer(key, sizes.places * sizes.hidden, sizes.hidden)
+        return {"told": layer(told, sizes.view, sizes.hidden), "seen": seen}
+
+    def tell(self, params: Params, view: Array) -> Array:
+        """Encodes one's own view [*B, F] for oneself and one's neighbours, where the structure tells."""
+        return jax.nn.relu(dense(params["told"], view))
+
+    def say(self, params: Params, memory: Array) -> Array:
+        """Returns what neighbours hear of one's memory [*B, H], where the structure hears."""
+        return memory
 
     def look(self, params: Params, seen: Array) -> Array:
         """Encodes what is seen [*B, F], whatever has been said."""
@@ -133,8 +146,9 @@ class ConseNet(Structure):
 
 
 class CommNet(Structure):
-    """The mean of the neighbours' memories: tanh(W_o o) + W_m mean(h)."""
+    """The mean of the neighbours' memories: tanh(W_o [e, e_j...]) + W_m mean(h), e what is told of views."""
 
+    tells = True
     hears = True
 
     def init(self, key: Array, sizes: Sizes) -> Params:
@@ -143,7 +157,7 @@ class CommNet(Structure):
         return super().init(key, sizes) | {"message": layer(message, sizes.hidden, sizes.hidden)}
 
     def look(self, params: Params, seen: Array) -> Array:
-        """Returns tanh(W_o o)."""
+        """Returns tanh(W_o [e, e_j...])."""
         return jnp.tanh(dense(params["seen"], seen))
 
     def listen(self, params: Params, looked: Array, said: Said) -> Array:
@@ -152,8 +166,12 @@ class CommNet(Structure):
 
 
 class DIAL(Structure):
-    """All memories, and the own likeliest action: ReLU(W_o o) + ReLU(W_m ReLU(W h)) + onehot(argmax p)."""
+    """Memories, and the own likeliest action: ReLU(W_o [e, e_j...]) + ReLU(W_m [m_j...]) + onehot(argmax p).
 
+    A message m = ReLU(W h) is made by the neighbour that sends it.
+    """
+
+    tells = True
     reads_policies = True
     hears = True
 
@@ -161,22 +179,26 @@ class DIAL(Structure):
         """Draws one agent's parameters."""
         key, memories, message = jax.random.split(key, 3)
         return super().init(key, sizes) | {
-            "memories": layer(memories, sizes.neighbours * sizes.hidden, sizes.hidden),
-            "message": layer(message, sizes.hidden, sizes.hidden),
+            "memories": layer(memories, sizes.hidden, sizes.hidden),
+            "message": layer(message, sizes.neighbours * sizes.hidden, sizes.hidden),
         }
+
+    def say(self, params: Params, memory: Array) -> Array:
+        """Returns ReLU(W h)."""
+        return jax.nn.relu(dense(params["memories"], memory))
 
     def listen(self, params: Params, looked: Array, said: Said) -> Array:
         """Adds the message and the action, padded with zeros; before the first step that is action 0."""
-        message = jax.nn.relu(dense(params["memories"], _flat(said.memories)))
+        message = jax.nn.relu(dense(params["message"], _flat(said.memories)))
         likeliest = jnp.argmax(said.own_policy, axis=-1)
         own = jax.nn.one_hot(likeliest, looked.shape[-1], dtype=looked.dtype)
-        return looked + jax.nn.relu(dense(params["message"], message)) + own
+        return looked + message + own
 
 
 class NeurComm(Structure):
     """Views, policies and memories of the neighbours, each encoded, side by side."""
 
-    sees = True
+    tells = True
     reads_policies = True
     hears = True
 
