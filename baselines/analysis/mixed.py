@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -83,7 +84,9 @@ def play_models(
 ) -> Mixtures:
     """Plays models of one program.
 
-    Every seat's model sees the observations of all, its own agent's in that agent's place, and acts for it.
+    Agents whose parameters are theirs alone make a team of their own, and tell each other what teams do.
+    Of others, every seat's model sees the observations of all, its own agent's in that agent's place, and
+    acts for it.
 
     Raises:
         UserError: when a policy reads the whole state, whose agents cannot be moved.
@@ -91,31 +94,49 @@ def play_models(
     if models[0].policy_of(models[0].params).needs_state:
         raise UserError(f"{models[0].name} reads the whole state, so its agents cannot be mixed")
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(model.params for model in models))
-    agents, policy_of = env.num_agents, models[0].policy_of
+    team = _of_own_agents if models[0].apart else _of_whole_models
+    return _play_all(env, partial(team, models[0].policy_of, terms.greedy), params, seatings, terms)
+
+
+def _of_own_agents(
+    policy_of: Callable[[PyTree], Policy], greedy: bool, params: PyTree, seating: Seating
+) -> tuple[Act, PyTree]:
+    own = jax.tree.map(lambda leaf: leaf[seating.model, seating.slot], params)  # [R, A, ...]
+
+    def one(params: PyTree, key: Array, carry: PyTree, observation: PyTree, first: Array) -> Any:
+        return policy_of(params).act(key, carry, observation, None, greedy, first)
+
+    def act(key: Array, carry: PyTree, timestep: TimeStep, state: PyTree) -> tuple[PyTree, Array]:
+        keys = jax.random.split(key, seating.runs)
+        return jax.vmap(one)(own, keys, carry, timestep.observation, timestep.first)
+
+    return act, policy_of(jax.tree.map(lambda leaf: leaf[0], own)).initial_carry((seating.runs,))
+
+
+def _of_whole_models(
+    policy_of: Callable[[PyTree], Policy], greedy: bool, params: PyTree, seating: Seating
+) -> tuple[Act, PyTree]:
+    shape = seating.slot.shape
+    agents = shape[1]
 
     def one(params: PyTree, slot: Array, seat: Array, key: Array, carry: PyTree, seen: PyTree) -> Any:
         here = jnp.arange(agents).at[seat].set(slot).at[slot].set(seat)  # the two change places
         observation, first = jax.tree.map(lambda leaf: jnp.take(leaf, here, axis=0), seen)
-        carry, action = policy_of(params).act(key, carry, observation, None, terms.greedy, first)
+        carry, action = policy_of(params).act(key, carry, observation, None, greedy, first)
         return carry, action[slot]
 
     seats = jax.vmap(one, in_axes=(0, 0, 0, 0, 0, None))
     runs = jax.vmap(seats, in_axes=(0, 0, None, 0, 0, 0))
+    own = jax.tree.map(lambda leaf: leaf[seating.model], params)  # [R, A, ...]
+    opening = policy_of(jax.tree.map(lambda leaf: leaf[0], params)).initial_carry()
+    carry = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*shape, *leaf.shape)), opening)
 
-    def team(params: PyTree, seating: Seating) -> tuple[Act, PyTree]:
-        shape = seating.slot.shape
-        own = jax.tree.map(lambda leaf: leaf[seating.model], params)  # [R, A, ...]
-        opening = policy_of(jax.tree.map(lambda leaf: leaf[0], params)).initial_carry()
-        carry = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*shape, *leaf.shape)), opening)
+    def act(key: Array, carry: PyTree, timestep: TimeStep, state: PyTree) -> tuple[PyTree, Array]:
+        keys = jax.random.split(key, shape)
+        seen = timestep.observation, timestep.first
+        return runs(own, jnp.asarray(seating.slot), jnp.arange(agents), keys, carry, seen)
 
-        def act(key: Array, carry: PyTree, timestep: TimeStep, state: PyTree) -> tuple[PyTree, Array]:
-            keys = jax.random.split(key, shape)
-            seen = timestep.observation, timestep.first
-            return runs(own, jnp.asarray(seating.slot), jnp.arange(agents), keys, carry, seen)
-
-        return act, carry
-
-    return _play_all(env, team, params, seatings, terms)
+    return act, carry
 
 
 def play_kinds(

@@ -59,6 +59,7 @@ class Model:
     policy_of: Callable[[PyTree], Policy]
     params: PyTree
     program: Any  # equal for models whose policies differ in their parameters alone
+    apart: bool = False  # all parameters are single agents', who lead every leaf
 
     @property
     def numbers(self) -> dict[str, float]:

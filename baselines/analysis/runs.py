@@ -81,6 +81,7 @@ def _models(name: str | None, found: Sequence[Trained]) -> list[Model]:
         first.env, first.learners, training_opponents(first.config, first.env, first.learners)
     )
     shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), first.params)
+    leads, agents = [leaf.shape for leaf in jax.tree.leaves(first.params)], first.env.num_agents
     algorithm = first.config.algorithm
     # One algorithm of many structures goes by the structure's name.
     learner = name or getattr(algorithm, "structure", first.config.algorithm_name)
@@ -100,6 +101,7 @@ def _models(name: str | None, found: Sequence[Trained]) -> list[Model]:
             policy_of=policy_of,
             params=member.params,
             program=program,
+            apart=first.config.sharing == "none" and all(shape[:1] == (agents,) for shape in leads),
         )
         for member in found
     ]

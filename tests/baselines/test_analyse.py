@@ -126,8 +126,9 @@ def test_models_are_judged_in_their_own_worlds(plenty):
 # Who plays with whom ---------------------------------------------------------------------------------------
 
 
-def test_everybody_plays_where_it_is_said_to(plenty):
-    models = [quota_model(plenty, 0), quota_model(plenty, 1)]
+@pytest.mark.parametrize("apart", [True, False])
+def test_everybody_plays_where_it_is_said_to(plenty, apart):
+    models = [dataclasses.replace(quota_model(plenty, number), apart=apart) for number in range(2)]
     labels = Thresholds(0.45, 0.45).classify(RESTRAINT)
     rng = np.random.default_rng(0)
     seatings = [seat_models(labels, count, 6, rng) for count in range(5)]
@@ -143,6 +144,34 @@ def test_everybody_plays_where_it_is_said_to(plenty):
     Quota.traced = 0
     play_models(plenty, models, seatings[1:2], Terms(steps=STEPS))
     assert once == Quota.traced  # one program, however many mixtures
+
+
+class Whisper:
+    """Everybody does what the agent before it says."""
+
+    needs_state = False
+
+    def __init__(self, params):
+        self.params = params
+
+    def initial_carry(self, batch=()):
+        return ()
+
+    def act(self, key, carry, observation, state=None, greedy=True, first=None):
+        said = jnp.broadcast_to(self.params["says"], observation.alive.shape)
+        return carry, jnp.roll(said, 1, axis=-1)
+
+
+def test_agents_of_several_models_hear_each_other(plenty):
+    says = np.asarray([[0, 1, 1, 0], [1, 0, 1, 1]], np.int32)
+    models = [
+        Model(str(k), "w", k, {}, plenty, Whisper, {"says": jnp.asarray(says[k])}, "w", apart=True)
+        for k in range(2)
+    ]
+    model, slot = np.asarray([[0, 0, 1, 1], [1, 0, 1, 0]], np.int32), np.asarray([[0, 1, 2, 3], [3, 1, 1, 0]])
+    seating = Seating(np.zeros((2, 4), bool), model, slot.astype(np.int32))
+    found = play_models(plenty, models, [seating], Terms(steps=STEPS))
+    np.testing.assert_allclose(found.restraint[0], 1 - np.roll(says[model, slot], 1, axis=1), atol=1e-6)
 
 
 def test_a_team_in_its_own_places_plays_as_it_does_alone(run_folder):

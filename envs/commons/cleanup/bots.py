@@ -56,10 +56,29 @@ class Harvester(bots.Greedy):
         return jnp.where(jax.random.uniform(coin) < 0.3, SOUTH, wander(luck, seen, free))
 
 
+class Volunteer(bots.Greedy):
+    """Harvests what it sees, and cleans as long as it sees nothing to harvest."""
+
+    def __init__(self, env: Cleanup) -> None:
+        """Takes a cleaner in."""
+        super().__init__(env)
+        self.cleaner = Cleaner(env)
+
+    def search(self, key: Key, seen: Seen, free: Bool[Array, "height width"]) -> Int[Array, ""]:
+        """Cleans."""
+        return self.cleaner.decide(key, seen)
+
+
 def policies(env: Cleanup) -> Mapping[str, Callable[[], Any]]:
-    """Returns both kinds, teams ``cleaner-k`` of them, and ``scripted``: a third of the agents clean."""
-    cleaner, harvester = Cleaner(env), Harvester(env)
+    """Returns all kinds, teams ``cleaner-k`` with harvesters, and ``scripted``: a third of a team cleans."""
+    cleaner, harvester, volunteer = Cleaner(env), Harvester(env), Volunteer(env)
     teams = {f"cleaner-{k}": Team(cleaner, harvester, k) for k in range(1, env.num_agents)}
     scripted = Team(cleaner, harvester, max(env.num_agents // 3, 1))
-    named = {"scripted": scripted, "cleaner": cleaner, "harvester": harvester, **teams}
+    named = {
+        "scripted": scripted,
+        "cleaner": cleaner,
+        "harvester": harvester,
+        "volunteer": volunteer,
+        **teams,
+    }
     return {name: partial(lambda policy: policy, policy) for name, policy in named.items()}

@@ -328,7 +328,7 @@ class GridDilemma(Environment[StateT, Level]):
             team_reward="shared" if o.reward == "common" else "mean",
             metric_specs=self._metric_specs(),
             citation=CITATION,
-            extras={"idle_action": STAY},
+            extras={"idle_action": STAY, "raw_rewards": {"reward": "individual"}},
         )
 
     def scene(self, recording: Recording) -> Any:

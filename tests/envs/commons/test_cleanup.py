@@ -180,26 +180,27 @@ def test_draws(table: Table) -> None:
 
 
 def test_cleaners_make_harvests() -> None:
-    """Four on the small map for 300 steps: without a cleaner nothing is harvested."""
+    """Four on the small map for 300 steps: without a cleaner nothing is harvested; volunteers do both."""
     env = make("commons/cleanup", map="small", num_agents=4, view_ahead=5, view_side=3)
-    policies = [env.scripted_policies()[name]() for name in ("cleaner", "harvester")]
+    policies = [env.scripted_policies()[name]() for name in ("cleaner", "harvester", "volunteer")]
 
     @jax.jit
     @jax.vmap
-    def play(cleans: Any) -> Any:
+    def play(kinds: Any) -> Any:
         def one(carry: Any, key: Any) -> Any:
             state, seen = carry
-            both = [policy.act(key, (), seen)[1] for policy in policies]
-            state, timestep = env.step(key, state, jnp.where(cleans, *both))
+            each = [policy.act(key, (), seen)[1] for policy in policies]
+            state, timestep = env.step(key, state, jnp.select([kinds == k for k in range(3)], each))
             return (state, timestep.observation), None
 
         state, timestep = env.reset(KEY)
         (state, _), _ = jax.lax.scan(one, (state, timestep.observation), jax.random.split(KEY, 300))
         return state.eaten, state.cleaned
 
-    cleaners = np.arange(4) < np.array([[0], [1], [4]])
-    eaten, cleaned = (np.asarray(x) for x in play(cleaners))
+    teams = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0], [2, 2, 2, 2]])
+    eaten, cleaned = (np.asarray(x) for x in play(teams))
     assert eaten[0].sum() == cleaned[0] == 0
     assert eaten[1, 1:].min() > 20 and cleaned[1] > 50
     assert eaten[2].sum() < eaten[1].sum()
+    assert eaten[3].sum() > 20 and cleaned[3] > 50
     assert set(env.scripted_policies()) >= {"scripted", "cleaner-1", "cleaner-3"}
