@@ -18,7 +18,7 @@ from shoal.baselines.output import say_on_stderr
 from shoal.envs.core.errors import UserError
 from shoal.envs.core.registry import resolve
 
-OURS = "compile_effort"
+OURS = "compile_effort="
 """What says nothing of the work, so that it may be set beside a peer."""
 
 
@@ -62,7 +62,7 @@ def bench_training(
             skipped = f"{against} was not measured: its training scripts need --peer-repo PATH"
             say(skipped)
         elif any(not word.startswith(OURS) for word in overrides):
-            raise UserError(f"the peer's hyperparameters rule with --against; only {OURS} can be given")
+            raise UserError(f"the peer's hyperparameters rule with --against; only {OURS} can be set")
         else:
             settings = jaxmarl_settings(peer_repo, algorithm, id)
     rows = []

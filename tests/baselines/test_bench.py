@@ -372,10 +372,12 @@ def test_without_a_checkout_the_row_says_so(monkeypatch):
 @pytest.mark.parity
 def test_bench_train_beside_a_script(shoal_cli, peer_repo):
     words = ["--against", "jaxmarl", "--peer-repo", peer_repo, "--repeats", 1, "--json"]
-    status, out, err = shoal_cli("bench", "train", "combat/smax-3m", "ippo", *words)
+    status, _, err = shoal_cli("bench", "train", "combat/smax-3m", "ippo", "seed=1", *words)
+    assert status == 2 and "only compile_effort= can be set" in err
+    status, out, err = shoal_cli("bench", "train", "combat/smax-3m", "ippo", "compile_effort=quick", *words)
     assert status == 0, err
     (row,) = json.loads(out)["rows"]
-    assert row.keys() >= ROW
+    assert row.keys() >= ROW and row["compile_effort"] == "quick"
     assert (row["kind"], row["algorithm"], row["num_envs"]) == ("train", "ippo", 4)
     assert row["peer"]["num_envs"] == 4
     assert row["ratio"] > 0

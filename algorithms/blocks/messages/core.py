@@ -41,7 +41,7 @@ class HearingCore:
     @property
     def sizes(self) -> Sizes:
         """How wide things are."""
-        places = 1 + self.seen.most if self.structure.sees or self.structure.tells else 1
+        places = 1 + self.seen.most if self.structure.sees else 1
         return Sizes(self.view_size, places, self.choices, self.graph.most, self.hidden)
 
     def init(self, key: Array) -> PyTree:
@@ -105,7 +105,7 @@ class HearingCore:
         seen = view
         if self.structure.tells:
             seen = self.sharing.per_agent(lambda p, x: self.structure.tell(p["ear"], x))(params, seen)
-        if self.structure.sees or self.structure.tells:
+        if self.structure.sees:
             both = jnp.concatenate([seen[..., None, :], self.seen.heard(seen)], axis=-2)
             seen = both.reshape(*view.shape[:-1], -1)
         return self.sharing.per_agent(lambda p, x: self.structure.look(p["ear"], x))(params, seen)

@@ -45,7 +45,7 @@ class Sizes:
     """How wide things are."""
 
     view: int  # what one agent sees
-    places: int  # whose views are seen: one's own, and the neighbours' where it sees or is told them
+    places: int  # whose views are seen: one's own, and the neighbours' where the structure sees them
     choices: int  # actions
     neighbours: int  # K
     hidden: int
@@ -65,7 +65,7 @@ class Structure:
     """Nothing is heard while playing; the others differ from this by what they say here."""
 
     sees: ClassVar[bool] = False  # the neighbours' views
-    tells: ClassVar[bool] = False  # views are seen as their owners encode them, the neighbours' too
+    tells: ClassVar[bool] = False  # views are seen as their owners encode them
     reads_policies: ClassVar[bool] = False
     hears: ClassVar[bool] = False  # memories; gradients then reach their senders
     watched: ClassVar[bool] = True  # a critic reads the neighbours' actions
@@ -148,6 +148,7 @@ class ConseNet(Structure):
 class CommNet(Structure):
     """The mean of the neighbours' memories: tanh(W_o [e, e_j...]) + W_m mean(h), e what is told of views."""
 
+    sees = True
     tells = True
     hears = True
 
@@ -171,6 +172,7 @@ class DIAL(Structure):
     A message m = ReLU(W h) is made by the neighbour that sends it.
     """
 
+    sees = True
     tells = True
     reads_policies = True
     hears = True
@@ -198,6 +200,7 @@ class DIAL(Structure):
 class NeurComm(Structure):
     """Views, policies and memories of the neighbours, each encoded, side by side."""
 
+    sees = True
     tells = True
     reads_policies = True
     hears = True
