@@ -15,7 +15,7 @@ from shoal.baselines import commands
 
 # In --help; others follow.
 ORDER = (
-    "train", "evaluate", "analyse", "watch", "export", "export_results",
+    "train", "evaluate", "compare", "analyse", "reproduce", "watch", "export", "export_results",
     "bench", "envs", "describe", "doctor",
 )  # fmt: skip
 

@@ -72,11 +72,12 @@ def register_choices() -> None:
     from hydra.core.config_store import ConfigStore
 
     from shoal.algorithms.registry import list_algorithms
+    from shoal.envs.adapters import BRIDGED
     from shoal.envs.core.registry import list_environments
 
     store = ConfigStore.instance()
     names: dict[str, dict[str, Any]] = {
-        f"env/{form}": {} for id in list_environments() for form in (id, id.rpartition("-v")[0])
+        f"env/{form}": {} for id in (*list_environments(), *BRIDGED) for form in (id, id.rpartition("-v")[0])
     }
     names |= {f"algorithm/{name}": {"name": name} for name in list_algorithms()}
     for name, node in names.items():
@@ -101,6 +102,7 @@ def prepared(overrides: Sequence[str]) -> list[str]:
         if key in GROUPS:
             for choice in value.split(","):
                 _check_choice(key, choice)
+                _offer_path(key, choice)
             ready.append(word)
         else:
             # Hydra refuses keys that the YAML does not mention; the schema decides instead.
@@ -134,6 +136,22 @@ def _check_choice(group: str, choice: str) -> None:
         files = config_files(group)
         if choice not in (*files, "null"):
             raise UserError(f"there is no {group} {choice!r}{nearest(choice, files)}")
+
+
+def _offer_path(group: str, choice: str) -> None:
+    """Tells Hydra of an environment or algorithm that is named by its Python path, or of a bridged one."""
+    from hydra.core.config_store import ConfigStore
+
+    from shoal.envs.core.importing import is_path
+    from shoal.envs.core.registry import BRIDGES
+
+    choice = choice.strip("'\"")
+    if group in ("env", "algorithm") and is_path(choice):
+        node = {"name": choice} if group == "algorithm" else {}
+        ConfigStore.instance().store(group=group, name=choice, node=node, package=group)
+    suite, _, name = choice.partition("/")
+    if group == "env" and suite in BRIDGES:
+        ConfigStore.instance().store(group=f"env/{suite}", name=name, node={}, package="env")
 
 
 @cache

@@ -160,7 +160,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
     """
     from shoal.algorithms.blocks.networks import NetworkConfig
     from shoal.algorithms.blocks.opponents import PoolConfig
-    from shoal.algorithms.registry import learner_class
+    from shoal.algorithms.registry import learner_class, resolve_algorithm
     from shoal.envs.core.registry import resolve
 
     values = {k: v for k, v in values.items() if k not in ("hydra", "config", "experiment")}
@@ -172,7 +172,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
     for name, section, key in (("env", env, "id"), ("algorithm", algorithm, "name")):
         if not isinstance(section.get(key), str):
             raise UserError(f"{name}= must name {'an environment' if name == 'env' else 'an algorithm'}")
-    env_id, algorithm_name = resolve(env.pop("id")), algorithm.pop("name")
+    env_id, algorithm_name = resolve(env.pop("id")), resolve_algorithm(algorithm.pop("name"))
     kind = learner_class(algorithm_name).Config
     classes = {"algorithm": kind, "network": NetworkConfig, "logger": LoggerConfig, "eval": EvalConfig}
     classes |= {"opponent_pool": PoolConfig, "distributed": DistributedConfig}

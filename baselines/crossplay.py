@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from shoal.baselines.evaluation import Evaluator, play_rounds, side_by_side, summarise
+from shoal.baselines.evaluation import Evaluator, play_rounds, side_by_side
 from shoal.baselines.output import plain
 from shoal.baselines.policies import Player
+from shoal.baselines.statistics import summarise
 from shoal.envs.core import Environment, Observation, Policy, PyTree, UserError
 from shoal.envs.core.errors import nearest
 

@@ -1,4 +1,4 @@
-"""Playing whole episodes with a policy, compiled, and summing up what came of them.
+"""Playing whole episodes with a policy, compiled.
 
 Every environment of the batch plays the same number of episodes to their end, so that short episodes are not
 counted more often than long ones (as they are where the first N that finish are taken).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,6 @@ from shoal.envs.core.vector import VectorEnv, VectorState
 
 Records = dict[str, Array]
 """Per-episode values by name: ``episode_return``, ``episode_return_sum``, ``episode_length``, the metrics."""
-RESAMPLES = 2000  # of the bootstrap
 
 
 @struct.dataclass
@@ -217,6 +216,45 @@ def play_rounds(
     return {name: np.concatenate([record[name][0] for record in records]) for name in records[0]}
 
 
+class Plays(Protocol):
+    """Who can be played: a policy of all agents with its environment and parameters, such as a `Player`."""
+
+    params: PyTree
+    policy_of: Callable[[PyTree], Policy]
+    learning: tuple[int, ...]
+
+    def env(self) -> Environment[Any, Any]:
+        """Returns the environment that it plays in."""
+
+
+def play_episodes(
+    player: Plays,
+    episodes: int,
+    num_envs: int | None = None,
+    greedy: bool = True,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[str, np.ndarray]:
+    """Plays whole episodes: ``ceil(episodes / num_envs)`` in every environment.
+
+    Returns:
+        Name -> one value for each episode, at least ``episodes`` of them: the return, its sum over agents,
+        the length, and the environment's metrics, headline first.
+
+    Raises:
+        UserError: for numbers below 1.
+    """
+    wanted, rounds = side_by_side(episodes, num_envs)
+    env = player.env()
+    # One episode per environment and call, so that the caller hears of progress.
+    evaluator = Evaluator(
+        env, player.policy_of, wanted, wanted, greedy, player.learning, devices=jax.local_devices()
+    )
+    joined = play_rounds(evaluator, player.params, rounds, seed, advance)
+    names = ("episode_return", "episode_return_sum", "episode_length", *(m.name for m in env.metric_specs))
+    return {name: joined[name] for name in names}
+
+
 class JointPolicy:
     """The policies of several groups as one policy of all agents."""
 
@@ -288,38 +326,3 @@ def learned_policy(
         return JointPolicy(env, policies)
 
     return policy_of
-
-
-def summarise(values: Any) -> dict[str, Any]:
-    """Sums up one value over episodes (or runs).
-
-    Args:
-        values: numbers of any shape; those that are not finite are undefined and left out.
-
-    Returns:
-        ``mean``, ``iqm`` (mean of the middle half) and ``ci95`` (95 % percentile bootstrap interval of the
-        mean); None where nothing is defined.
-    """
-    from scipy import stats
-
-    values = np.asarray(values, np.float64).ravel()
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return {"mean": None, "iqm": None, "ci95": None}
-    mean, iqm = float(np.mean(values)), float(stats.trim_mean(values, 0.25))
-    if np.all(values == values[0]):  # nothing to resample, and scipy would warn
-        return {"mean": mean, "iqm": iqm, "ci95": [mean, mean]}
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=100,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return {"mean": mean, "iqm": iqm, "ci95": [float(interval.low), float(interval.high)]}
-
-
-def summary(records: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Sums up every value of `Records`."""
-    return {name: summarise(values) for name, values in records.items()}

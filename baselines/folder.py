@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from shoal.algorithms.registry import short_name
 from shoal.baselines.config import RunConfig
 from shoal.baselines.loggers import undefined_as_null
 from shoal.envs.core.errors import UserError
+from shoal.envs.core.registry import split_id
 
 PACKAGES = (
     "shoal", "jax", "jaxlib", "flax", "optax", "chex", "distrax", "numpy", "scipy", "orbax-checkpoint",
-    "hydra-core",
+    "hydra-core", "jaxmarl", "jumanji",
 )  # fmt: skip
 
 
@@ -68,8 +71,9 @@ class RunFolder:
 
 def _fresh(config: RunConfig) -> Path:
     """Returns a folder under runs/ that does not exist yet."""
-    scenario = config.env_id.rpartition("/")[2].rpartition("-v")[0]
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario}-{config.algorithm_name}-seed{config.seed}"
+    scenario = re.sub(r"-v\d+$", "", split_id(config.env_id)[1])
+    algorithm = short_name(config.algorithm_name)
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario}-{algorithm}-seed{config.seed}"
     path, number = Path("runs") / stem, 1
     while path.exists():
         number += 1

@@ -16,6 +16,7 @@ from jax import Array
 
 from shoal.algorithms.blocks.learner import Group, Learner
 from shoal.algorithms.registry import PLANNERS, planner_class
+from shoal.baselines import pretrained
 from shoal.envs.core import (
     Environment,
     IdlePolicy,
@@ -211,7 +212,8 @@ def load_policy(
     """Loads a trained policy.
 
     Args:
-        path: a run folder, ``RUN@member`` for one of several members, or what `shoal export` wrote.
+        path: a run folder, ``RUN@member`` for one of several members, what `shoal export` wrote, or
+            ``pretrained:ENV`` for a policy that comes with the package.
         member: the same as a number; by default the best one by evaluation.
         env_options: laid over the environment's options of the run, to play another size, say.
 
@@ -223,12 +225,15 @@ def load_policy(
     from shoal.baselines.export import export_folder, load_export
     from shoal.baselines.teams import learning_agents, training_opponents
 
+    kind, _, env_id = str(path).partition(":")
+    if kind == pretrained.NAME and env_id:
+        _only_its_own(f"{path} is an exported policy, which", env_options)
+        return pretrained.load_pretrained(env_id)
     folder, named = split_member(path)
     if export_folder(folder) is not None:
         if member is not None or named is not None:
             raise UserError(f"{folder} is an exported policy, which has no members")
-        if env_options:
-            raise UserError(f"{folder} is an exported policy, which plays its own environment; use its run")
+        _only_its_own(f"{folder} is an exported policy, which", env_options)
         return load_export(folder)
     found = read_run(path, member, env_options)
     name = f"{found.folder}@{found.member}" if found.members > 1 else str(found.folder)
@@ -266,12 +271,24 @@ def _run_env(folder: Path, member: int | None, env_options: Mapping[str, Any]) -
 
     exported = export_folder(folder)
     if exported is not None:
-        if env_options:
-            raise UserError(f"{folder} is an exported policy, which has its own environment; use its run")
+        _only_its_own(f"{folder} is an exported policy, which", env_options)
         return export_env(exported)
     config = _run_config(folder)
     own = {} if member is None else _nth(folder, members_of(config), member).env_numbers
     return make_env(dataclasses.replace(config, env_options={**own, **config.env_options, **env_options}))
+
+
+def chosen_policy(policy: str | None, from_package: bool) -> str | None:
+    """Returns the policy's name that ``--policy`` and ``--pretrained`` ask for.
+
+    Raises:
+        UserError: when both do.
+    """
+    if not from_package:
+        return policy
+    if policy is not None:
+        raise UserError(f"--policy {policy} and --pretrained are two policies; name one")
+    return pretrained.NAME
 
 
 def find_player(
@@ -287,7 +304,9 @@ def find_player(
     from shoal.envs.core.registry import resolve
 
     folder, member = split_member(target)
-    if folder.exists():
+    if policy == pretrained.NAME:
+        return load_policy(f"{pretrained.NAME}:{target}", env_options=env_options)
+    if folder.exists() or target.startswith(f"{pretrained.NAME}:"):
         if policy is None:
             return load_policy(target, env_options=env_options)
         env = _run_env(folder, member, env_options)
@@ -303,6 +322,12 @@ def find_player(
         env = make(target, **env_options)
     chosen = resolve_policy(env, policy)
     return Player(env, policy, lambda _: chosen, folder=folder if folder.is_dir() else None)
+
+
+def _only_its_own(what: str, env_options: Mapping[str, Any]) -> None:
+    """Refuses other options for a policy that has no run to lay them over."""
+    if env_options:
+        raise UserError(f"{what} plays its own environment, without {_words(env_options)}; use its run")
 
 
 def _words(options: Mapping[str, Any]) -> str:

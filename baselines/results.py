@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shoal.algorithms.registry import short_name
 from shoal.baselines.policies import split_member
 from shoal.envs.core import UserError
+from shoal.envs.core.registry import split_id
 
 Named = tuple[str | None, Path, int | None]
 """The algorithm's name to use instead of its own, a run folder, and one of its members."""
@@ -27,6 +29,8 @@ class MemberResults:
     seed: int
     evaluations: tuple[dict[str, Any], ...]  # rows of metrics.jsonl with an evaluation, in order
     absolute: dict[str, Any]  # metric -> {"mean", ...} of the final evaluation
+    config: Any  # the RunConfig of its run
+    named: bool  # whether the user gave the algorithm's name
 
 
 def marl_eval(results: Sequence[MemberResults], warn: Callable[[str], None]) -> dict[str, Any]:
@@ -42,12 +46,14 @@ def marl_eval(results: Sequence[MemberResults], warn: Callable[[str], None]) -> 
         warn: told of what the package will refuse or miss.
 
     Raises:
-        UserError: when two members would be written to one place.
+        UserError: when two members would be written to one place, or one was evaluated only at its end.
     """
     data: dict[str, Any] = {}
     places: dict[tuple[str, str, str, int], str] = {}
     metrics = _common_metrics(results, warn)
     for member in results:
+        if not member.evaluations:
+            raise UserError(f"{member.where} was evaluated only at its end (eval.every=0)")
         if "," in member.algorithm:
             raise UserError(f"marl-eval takes no comma in an algorithm's name: {member.algorithm!r}")
         place = (member.environment, member.task, member.algorithm, member.seed)
@@ -110,7 +116,7 @@ def _members(name: str | None, folder: Path, member: int | None) -> list[MemberR
         raise UserError(f"{folder} has not finished; shoal train resume={folder} goes on")
     if member is not None and not 0 <= member < len(members):
         raise UserError(f"{folder} has no member {member}; it has {len(members)}, counted from 0")
-    family, _, scenario = config.env_id.rpartition("/")
+    family, scenario = split_id(config.env_id)
     found = []
     for entry in members if member is None else [members[member]]:
         numbers = {k.partition(".")[2]: v for k, v in entry.items() if k.startswith("algorithm.")}
@@ -118,17 +124,17 @@ def _members(name: str | None, folder: Path, member: int | None) -> list[MemberR
         env = {k.partition(".")[2]: v for k, v in entry.items() if k.startswith(ENV_PREFIX)}
         options = " ".join(f"{key}={value}" for key, value in sorted({**config.env_options, **env}.items()))
         evaluations = tuple(row for row in rows if row["member"] == entry["member"])
-        if not evaluations:
-            raise UserError(f"{folder} was evaluated only at its end (eval.every=0)")
         found.append(
             MemberResults(
                 where=f"{folder}@{entry['member']}",
                 environment=family,
                 task=f"{scenario}[{options}]" if options else scenario,
-                algorithm=(name or config.algorithm_name) + (f"[{swept}]" if swept else ""),
+                algorithm=(name or short_name(config.algorithm_name)) + (f"[{swept}]" if swept else ""),
                 seed=entry["seed"],
                 evaluations=evaluations,
                 absolute=entry["absolute"],
+                config=config,
+                named=name is not None,
             )
         )
     return found

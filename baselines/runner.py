@@ -19,10 +19,11 @@ from shoal.baselines import build, hosts
 from shoal.baselines import config as configuration
 from shoal.baselines.checkpoints import Checkpoint, Checkpoints, Flat, flatten, unflatten
 from shoal.baselines.config import RunConfig
-from shoal.baselines.evaluation import Evaluator, learned_policy, summarise
+from shoal.baselines.evaluation import Evaluator, learned_policy
 from shoal.baselines.folder import RunFolder, versions
 from shoal.baselines.loggers import Display, JsonLines, RunInfo, Sink, copies
 from shoal.baselines.rows import Row, episode_fields, headline, identity, mean_row, training_row
+from shoal.baselines.statistics import summarise
 from shoal.envs.core import PyTree, UserError
 
 ABSOLUTE_FACTOR = 10  # times the episodes of an evaluation

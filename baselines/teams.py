@@ -10,6 +10,7 @@ import jax
 
 from shoal.algorithms.blocks.learner import Group, Learner
 from shoal.algorithms.blocks.opponents import Opponent, ScriptedTeam, can_swap
+from shoal.algorithms.registry import short_name
 from shoal.baselines.config import RunConfig
 from shoal.envs.core import Environment, Policy, PyTree, UserError
 
@@ -33,7 +34,7 @@ def learner_groups(config: RunConfig, env: Environment[Any, Any]) -> dict[str, G
     Raises:
         UserError: for an opponent where there is one team.
     """
-    name, teams = config.algorithm_name, team_groups(env)
+    name, teams = short_name(config.algorithm_name), team_groups(env)
     if len(teams) == 1:
         if config.opponent is not None:
             raise UserError(

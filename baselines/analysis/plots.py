@@ -36,6 +36,15 @@ def save_plots(report: Mapping[str, Any], folder: Path) -> list[Path]:
     figures = {f"schelling-{_slug(d['name'])}": schelling_figure(d, report["env"]) for d in report["mixed"]}
     if len(report.get("restraint", {}).get("columns", ())) > 1:
         figures["restraint"] = restraint_figure(report)
+    return save_figures(figures, folder)
+
+
+def save_figures(figures: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes figures by name, each as PNG and SVG.
+
+    Raises:
+        UserError: when the folder cannot be written to.
+    """
     files = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

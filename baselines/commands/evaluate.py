@@ -24,6 +24,9 @@ def evaluate(
             help="random, idle, scripted or another policy of the environment, instead of a trained one."
         ),
     ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Play the environment's policy that comes with Shoal.")
+    ] = False,
     episodes: Annotated[int, typer.Option(help="Whole episodes to play, at least.")] = 256,
     num_envs: Annotated[
         Optional[int],  # noqa: UP045
@@ -49,6 +52,8 @@ def evaluate(
 
     Example: shoal evaluate runs/demo --episodes 512
 
+    Example: shoal evaluate combat/smax-2s3z --pretrained
+
     Example: shoal evaluate combat/smax-3m --policy random --json
 
     Example: shoal evaluate runs/a runs/b policies/c --cross
@@ -57,9 +62,11 @@ def evaluate(
     """
     from shoal.baselines import devices
     from shoal.baselines.output import number, print_json, print_table
+    from shoal.baselines.policies import chosen_policy
     from shoal.envs.core import UserError
 
     devices.start()
+    policy = chosen_policy(policy, pretrained)
     targets, settings = split_settings(targets)
     if settings and cross:
         raise UserError("--cross plays runs as they were trained; it takes no env.KEY=VALUE")
@@ -224,33 +231,26 @@ def evaluation_report(
     env_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Plays and returns what ``--json`` prints; progress goes to standard error."""
-    import jax
-
-    from shoal.baselines.evaluation import Evaluator, play_rounds, side_by_side, summary
+    from shoal.baselines.evaluation import play_episodes, side_by_side
     from shoal.baselines.policies import find_player
+    from shoal.baselines.statistics import summary
 
     wanted, rounds = side_by_side(episodes, num_envs)
     player = find_player(target, policy, env_options)
-    env = player.env()
-    # One episode per environment and call, so that the bar moves.
-    evaluator = Evaluator(
-        env, player.policy_of, wanted, wanted, greedy, player.learning, devices=jax.local_devices()
-    )
     with _progress() as progress:
         task = progress.add_task("compiling", total=rounds * wanted)
 
         def advance(count: int) -> None:
             progress.update(task, description="playing", advance=count)
 
-        joined = play_rounds(evaluator, player.params, rounds, seed, advance)
-    names = ["episode_return", "episode_return_sum", "episode_length", *(m.name for m in env.metric_specs)]
+        records = play_episodes(player, episodes, num_envs, greedy, seed, advance)
     return {
-        "env": env.id,
+        "env": player.env().id,
         "env_options": dict(env_options),
         "episodes": rounds * wanted,
         "seed": seed,
         "policy": player.name,
         "greedy": greedy,
         "num_envs": wanted,
-        "metrics": summary({name: joined[name] for name in names}),
+        "metrics": summary(records),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -18,6 +19,9 @@ def watch(
             help="random, idle, scripted or another policy of the environment, instead of a trained one."
         ),
     ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Play the environment's policy that comes with Shoal.")
+    ] = False,
     greedy: Annotated[
         bool, typer.Option("--greedy/--sample", help="Most probable actions, or drawn ones.")
     ] = True,
@@ -36,6 +40,8 @@ def watch(
 
     Example: shoal watch runs/demo --seed 3
 
+    Example: shoal watch combat/smax-2s3z --pretrained
+
     Example: shoal watch combat/smax-3m --policy random --out battle.gif
     """
     import jax
@@ -43,10 +49,11 @@ def watch(
 
     from shoal.baselines import devices
     from shoal.baselines.output import print_json, stderr_console
-    from shoal.baselines.policies import find_player
+    from shoal.baselines.policies import chosen_policy, find_player
     from shoal.baselines.replay import record_episode, save_replay
 
     devices.start()
+    policy = chosen_policy(policy, pretrained)
     player = find_player(target, policy)
     env = player.env()
     with stderr_console().status(f"playing {env.id}"):
@@ -56,7 +63,7 @@ def watch(
         paths = [out]
     else:
         folder = folder if out is None else out
-        name = f"{env.id.replace('/', '-')}-{'' if policy is None else policy + '-'}seed-{seed}"
+        name = f"{re.sub('[/:]', '-', env.id)}-{'' if policy is None else policy + '-'}seed-{seed}"
         paths = [folder / f"{name}.gif", folder / f"{name}.html"]
     with stderr_console().status("drawing"):
         files = save_replay(env, recording, paths)

@@ -6,9 +6,6 @@ that fails is switched off with one line, and the run goes on.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable
 from importlib import metadata, util
 from typing import Any
@@ -26,6 +23,7 @@ from shoal.baselines.loggers.sinks import (
     undefined_as_null,
 )
 from shoal.envs.core.errors import UserError, nearest
+from shoal.envs.core.importing import import_module
 
 __all__ = [
     "Display",
@@ -72,10 +70,8 @@ def logger_class(name: str) -> Callable[[RunInfo], Sink]:
     if not colon and name not in entries:
         hint = nearest(name, entries) or "; name a class as my_module:MyLogger"
         raise UserError(f"logger.custom={name}: there is no such logger{hint}")
-    if os.getcwd() not in sys.path:  # for a module beside the run: a console script does not look there
-        sys.path.append(os.getcwd())
     try:
-        found: Any = getattr(importlib.import_module(module), attribute) if colon else entries[name].load()
+        found: Any = getattr(import_module(module), attribute) if colon else entries[name].load()
     except Exception as error:
         raise UserError(f"logger.custom={name}: {one_line(error)}") from error
     missing = [method for method in ("write", "close") if not callable(getattr(found, method, None))]

@@ -1,8 +1,9 @@
-"""Names for environments: ``family/scenario-vN``."""
+"""Names for environments: ``family/scenario-vN``, or ``module.path:Class`` for what is not registered."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from shoal.envs.core.environment import Environment
 from shoal.envs.core.errors import UserError, nearest
+from shoal.envs.core.importing import find_class, is_path
 
 _ID = re.compile(r"(?P<name>[a-z0-9_]+/[A-Za-z0-9_.-]+?)(-v(?P<version>\d+))?")
 
@@ -26,6 +28,8 @@ class Registration:
 
 
 _registry: dict[str, Registration] = {}
+BRIDGES = {suite: f"shoal.envs.adapters.{suite}" for suite in ("jaxmarl", "jumanji")}
+"""Other suites -> the module whose `bridge` says what ``suite/NAME`` is; not ours, and so not listed."""
 
 
 def register(id: str, entry_point: str, **overrides: Any) -> None:
@@ -58,36 +62,71 @@ def _load_plugins() -> None:
 def resolve(id: str) -> str:
     """Returns the full id; without ``-vN`` the newest version is meant.
 
+    A Python path is an id as well; the full form of ``module.path``, which must define one environment, is
+    ``module.path:Class``.
+
     Raises:
         UserError: when there is none, with the nearest one.
     """
+    if is_path(id):
+        return _by_path(id)[0]
+    return _registration(id).id
+
+
+def _registration(id: str) -> Registration:
+    """Finds what is registered by this id, or what a bridge makes of it."""
     _load_plugins()
     if id in _registry:
-        return id
+        return _registry[id]
     versions = [
         (int(known.rpartition("-v")[2]), known) for known in _registry if known.rpartition("-v")[0] == id
     ]
     if versions:
-        return max(versions)[1]
+        return _registry[max(versions)[1]]
+    if id.partition("/")[0] in BRIDGES:
+        found: Registration = importlib.import_module(BRIDGES[id.partition("/")[0]]).bridge(id)
+        return found
     bare = {known.rpartition("-v")[0] for known in _registry}
     raise UserError(
         f"there is no environment {id!r}{nearest(id, bare | set(_registry))}; `shoal envs` lists all"
     )
 
 
+def split_id(id: str) -> tuple[str, str]:
+    """Returns the family and the scenario of a full id; a Python path's are its module and its class."""
+    family, _, scenario = id.rpartition(":" if is_path(id) else "/")
+    return family, scenario
+
+
+def _by_path(path: str) -> tuple[str, type[Environment[Any, Any]]]:
+    return find_class(path, "environment", _lacks)
+
+
+def _lacks(found: Any) -> str:
+    """Says what a class lacks to be an environment that can be made."""
+    if not (isinstance(found, type) and issubclass(found, Environment)):
+        return "it must be a subclass of shoal.envs.core.Environment"
+    missing = sorted(found.__abstractmethods__) if inspect.isabstract(found) else []
+    missing += [name for name in ("Options", "Params") if not hasattr(found, name)]
+    return f"it lacks {', '.join(missing)}" if missing else ""
+
+
 def make(id: str, **overrides: Any) -> Environment[Any, Any]:
     """Builds a registered environment.
 
     Args:
-        id: ``family/scenario-vN``, or without ``-vN`` for the newest version.
+        id: ``family/scenario-vN``, or without ``-vN`` for the newest version; or a Python path.
         **overrides: options and parameters by name; `describe` lists them.
 
     Raises:
         UserError: for an unknown id, an unknown override or a value out of range.
     """
-    registration = _registry[resolve(id)]
+    if is_path(id):
+        id, kind = _by_path(id)
+        return kind.from_overrides(id, overrides)
+    registration = _registration(id)
     module, _, name = registration.entry_point.partition(":")
-    kind: type[Environment[Any, Any]] = getattr(importlib.import_module(module), name)
+    kind = getattr(importlib.import_module(module), name)
     return kind.from_overrides(registration.id, {**registration.overrides, **overrides})
 
 

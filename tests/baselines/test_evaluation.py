@@ -1,4 +1,4 @@
-"""Whole episodes, counted without bias, and their summary against values worked out by hand."""
+"""Whole episodes, counted without bias."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import pytest
 from shoal_toys import RIGHT, Chain, chain
 
 from shoal.algorithms.blocks.learner import Group
-from shoal.baselines.evaluation import Evaluator, JointPolicy, summarise
+from shoal.baselines.evaluation import Evaluator, JointPolicy
 from shoal.baselines.policies import resolve_policy
 from shoal.envs.core import RandomPolicy, UserError, VectorEnv, make
 from shoal.envs.core.policy import Scripted
@@ -152,30 +152,6 @@ def test_numbers_below_one_are_refused(numbers):
 def test_joint_policy_needs_every_agent_once():
     with pytest.raises(UserError, match="own agents"):
         JointPolicy(chain(), {"one": (Group("one", (0,)), Walk())})
-
-
-def test_summarise_by_hand():
-    # Sorted 0..8 without the outer quarters (2 of 9 on each side): the mean of 2..6.
-    values = [8, 0, 7, 1, 6, 2, 5, 3, 4 + 9 * 10]
-    result = summarise(values)
-    assert result["mean"] == pytest.approx(sum(values) / 9)
-    assert result["iqm"] == pytest.approx((2 + 3 + 5 + 6 + 7) / 5)
-    low, high = result["ci95"]
-    assert low < result["mean"] < high
-
-
-def test_summarise_interval_is_that_of_the_mean():
-    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
-    low, high = summarise(values)["ci95"]
-    half = 1.96 * np.std(values) / 20
-    assert low == pytest.approx(np.mean(values) - half, abs=0.1 * half)
-    assert high == pytest.approx(np.mean(values) + half, abs=0.1 * half)
-
-
-def test_summarise_constants_and_nothing():
-    assert summarise(np.ones(256)) == {"mean": 1.0, "iqm": 1.0, "ci95": [1.0, 1.0]}
-    assert summarise([float("nan")]) == {"mean": None, "iqm": None, "ci95": None}
-    assert summarise([]) == {"mean": None, "iqm": None, "ci95": None}
 
 
 @pytest.mark.parametrize(

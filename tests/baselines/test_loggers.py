@@ -275,7 +275,7 @@ def test_a_class_by_its_place(tmp_path, monkeypatch):
         ("shoal_test_loggers:Half", "has no method close"),
         ("shoal_test_loggers:number", "has no method write and no method close"),
         ("shoal_test_loggers:Mien", "has no attribute 'Mien'"),
-        ("nowhere.at_all:Mine", "No module named 'nowhere'"),
+        ("nowhere.at_all:Mine", "there is no module 'nowhere'"),
         ("mine", "name a class as my_module:MyLogger"),
     ):
         with pytest.raises(UserError, match=said) as error:
