@@ -8,6 +8,7 @@ from shoal.baselines.composition import compose
 PUBLISHED = {  # updates, gradient steps, learning rate, clip, entropy, gradient clip
     "smax-ippo-repo": (610, 9_760, 0.004, 0.05, 0.01, 0.25),
     "smax-ippo-paper": (1_220, 4_880, 0.004, 0.2, 0.0, 0.5),
+    "smax-ippo-era-b": (1_220, 4_880, 0.004, 0.2, 0.0, 0.5),
     "smax-mappo-repo": (610, 9_760, 0.002, 0.2, 0.0, 0.25),
     "smax-mappo-paper": (1_220, 4_880, 0.004, 0.2, 0.0, 0.5),
     "mpe-ippo-ff": (4_882, 78_112, 2.5e-4, 0.2, 0.01, 0.5),

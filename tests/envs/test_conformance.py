@@ -40,7 +40,7 @@ ALIKE = {
 COSTLY = (conformance.check_jit, conformance.check_same_step)
 VARIANTS = [
     ("combat/smax-3m-v1", {"control": "both", "use_self_play_reward": True}),
-    ("combat/smax-3m-v1", {"view": "entities", "attack_mode": "random"}),
+    ("combat/smax-3m-v1", {"view": "entities", "attack_mode": "random", "legacy": "B"}),
     (
         "swarm/transport-v1",
         {

@@ -60,3 +60,10 @@ def battle(
 def test_margin(state: Battle, move: tuple[int, int], attack: int, near: bool) -> None:
     found = margin(MARINES, state, 0, np.array([move, STAND]), np.array([attack, 0]), np.zeros((8, 2)))
     assert (found < NEAR) == near, found
+
+
+@pytest.mark.parametrize("ghosts", [False, True])
+def test_a_ghost_may_push_to_a_threshold(ghosts: bool) -> None:
+    state = battle((0.675004, 10), (0.075004, 10), health=0.0)  # the push ends 4e-6 from the wall
+    found = margin(MARINES, state, 0, np.array([STAND, STAND]), np.zeros(2, int), np.zeros((8, 2)), ghosts)
+    assert (found < NEAR) == ghosts, found

@@ -67,7 +67,8 @@ class Bridge:
 
         def compare(params: Any, before: Any, action: Array, theirs: PeerStep) -> Difference:
             ours = self.step(self.state(params, before), action, draws(theirs.draws))
-            return jax.vmap(difference)(ours, theirs)
+            ghosts = self.env.options.era.ghosts
+            return jax.vmap(lambda a, b: difference(a, b, ghosts))(ours, theirs)
 
         return jax.jit(compare)
 
@@ -113,12 +114,12 @@ def draws(peer: PeerDraws) -> Draws:
     )
 
 
-def difference(ours: OurStep, theirs: PeerStep) -> Difference:
-    """Compares one pair of steps; what a dead unit last did or remembers is nobody's business."""
+def difference(ours: OurStep, theirs: PeerStep, ghosts: bool = False) -> Difference:
+    """Compares one pair of steps; without ghosts, what the dead last did or remember is nobody's business."""
     memory = getattr(theirs.state, "enemy_policy_state", None)
     inner = theirs.state.state if memory is not None else theirs.state
     a, b = ours.state, inner
-    living = b.unit_alive.astype(jnp.float32)
+    living = (b.unit_alive | ghosts).astype(jnp.float32)
 
     def gap(x: Array, y: Array) -> Array:
         return jnp.max(jnp.abs(x - y))

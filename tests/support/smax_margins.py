@@ -13,7 +13,13 @@ from smax_cases import Battle
 
 
 def margin(
-    inner: Any, battle: Battle, row: int, move: np.ndarray, attack: np.ndarray, draws: np.ndarray
+    inner: Any,
+    battle: Battle,
+    row: int,
+    move: np.ndarray,
+    attack: np.ndarray,
+    draws: np.ndarray,
+    ghosts: bool = False,
 ) -> float:
     """The smallest distance to a threshold in one step of row ``row``.
 
@@ -24,6 +30,7 @@ def margin(
         move: [N, 2], the unit vectors played.
         attack: [N], the attack action indices played, 0 for none.
         draws: [T, N], cooldown deviations.
+        ghosts: whether the dead walk and push, as they did in era B.
     """
     types = battle.types[row]
     speed, damage, reach, sight, radius, reload = (
@@ -78,14 +85,14 @@ def margin(
         for k in range(2):
             compare(moved[:, k], alive, 0.0)
             compare(moved[:, k], alive, side[k])
-        position = np.where(alive[:, None], np.clip(moved, 0, side), position)
+        position = np.where((alive | ghosts)[:, None], np.clip(moved, 0, side), position)
         if inner.walls_cause_death:
             health[np.any((position <= 0) | (position >= side), axis=-1)] = 0
         alive = health > 0
         delta = position[:, None] - position[None]
         overlap = np.maximum((radius[:, None] + radius[None]) / (pairs() + np.eye(n) + 1e-6) - 1, 0)
-        overlap *= alive[:, None] & alive[None]
-        position = position + np.sum(delta * overlap[..., None], axis=1) / 2 * alive[:, None]
+        overlap *= (alive[:, None] & alive[None]) | ghosts
+        position = position + np.sum(delta * overlap[..., None], axis=1) / 2
     look()
     return float(min(margins))
 

@@ -22,8 +22,9 @@ NEAR = 1e-5  # a comparison this close to its threshold may fall either way
 class Comparison:
     """What was compared between the peer's steps and ours, and where they differ without excuse."""
 
-    def __init__(self, peer: Any) -> None:
+    def __init__(self, peer: Any, ghosts: bool = False) -> None:
         self.inner = peer.inner
+        self.ghosts = ghosts
         self.steps = 0
         self.excused = 0
         self.faults: list[str] = []
@@ -42,6 +43,7 @@ class Comparison:
                 np.round(after.last_move[row]),
                 after.last_attack[row],
                 np.asarray(theirs.draws.deviation[row]),
+                self.ghosts,
             )
             if near < NEAR:
                 self.excused += 1

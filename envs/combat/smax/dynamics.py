@@ -64,10 +64,10 @@ def push(
     x: Float[Array, "units *batch"],
     y: Float[Array, "units *batch"],
     radius: Float[Array, "units *batch"],
-    alive: Bool[Array, "units *batch"],
+    has_body: Bool[Array, "units *batch"],
 ) -> tuple[Float[Array, "units *batch"], Float[Array, "units *batch"]]:
-    """Moves overlapping living units apart, each by half the overlap, in one pass over all pairs."""
-    radius = jnp.where(alive, radius, -_FAR)  # the sum with a dead unit's is negative: no overlap
+    """Moves overlapping bodies apart, each by half the overlap, in one pass over all pairs."""
+    radius = jnp.where(has_body, radius, -_FAR)  # the sum with a missing body's is negative: no overlap
     if x.ndim == 1:
         push_x, push_y = _pushes_of_pairs(x, y, radius)
     else:
@@ -140,11 +140,12 @@ def world_step(options: SmaxOptions, state: State, orders: Orders, jitter: Array
 
     stride = state.speed * dt
     width, height = state.map_width[None], state.map_height[None]
-    x = jnp.where(alive, jnp.clip(x + orders.move_x * stride, 0.0, width), x)
-    y = jnp.where(alive, jnp.clip(y + orders.move_y * stride, 0.0, height), y)
+    walks = options.era.bodies(alive)
+    x = jnp.where(walks, jnp.clip(x + orders.move_x * stride, 0.0, width), x)
+    y = jnp.where(walks, jnp.clip(y + orders.move_y * stride, 0.0, height), y)
     if options.walls_cause_death:
         health = jnp.where((x <= 0.0) | (y <= 0.0) | (x >= width) | (y >= height), 0.0, health)
-    x, y = push(x, y, state.radius, health > 0.0)
+    x, y = push(x, y, state.radius, options.era.bodies(health > 0.0))
     return replace(state, x=x, y=y, health=health, cooldown=cooldown)
 
 

@@ -32,7 +32,7 @@ def act(options: SmaxOptions, state: State, draws: Draws) -> tuple[Int[Array, "e
     assert state.enemy is not None and draws.goal_choice is not None
     n_a, memory, alive = options.num_allies, state.enemy, state.alive
     own_alive = alive[n_a:]
-    # The dead see zeros: they believe that they stand at the origin.
+    # The dead see zeros: they believe that they stand at the origin, and with ghosts walk accordingly.
     own_x = jnp.where(own_alive, state.x[n_a:], 0.0)
     own_y = jnp.where(own_alive, state.y[n_a:], 0.0)
     dx = state.x[:n_a][::-1][None] - own_x[:, None]

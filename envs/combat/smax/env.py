@@ -104,6 +104,7 @@ class Smax(Environment[State, Level]):
                 "idle_action": STOP,
                 "units": tuple(UNIT_NAMES[t] for t in types),
                 "illegal_actions": "an attack out of range is remembered as the last attack, as published",
+                **o.era.declared,
             },
         )
 
@@ -172,10 +173,13 @@ def _everybodys_orders(
     options: SmaxOptions, state: State, action: Array, draws: Draws
 ) -> tuple[State, Array]:
     """Adds the scripted enemies' actions, with their memory of them."""
+    action = action.astype(jnp.int32)
+    if options.era.ghosts:  # a dead agent may only stop: it must not steer the body that it leaves behind
+        action = jnp.where(state.alive[: action.shape[0]], action, STOP)
     if options.control == "both":
-        return state, action.astype(jnp.int32)
+        return state, action
     enemy_action, memory = enemy.act(options, state, draws)
-    action = jnp.concatenate([action.astype(jnp.int32), enemy_action])
+    action = jnp.concatenate([action, enemy_action])
     return dataclasses.replace(state, enemy=memory), action
 
 
@@ -211,13 +215,17 @@ def _as_tables(params: SmaxParams) -> SmaxParams:
 
 
 def _view_space(options: SmaxOptions) -> Any:
-    """Own positions can leave [0, 1] a little: units are pushed over the border before it kills them."""
+    """Returns the bounds; own positions leave [0, 1] a little where units are pushed over the border.
+
+    Raw features have none: a loaded weapon's cooldown falls as long as the battle lasts.
+    """
     slots = options.num_units - 1
+    own, others = (np.inf, np.inf) if options.era.raw_features else (2.0, 1.0)
     if options.view == "entities":
         view: Any = EntityView  # of spaces instead of arrays
         return view(
-            own=Box(-2.0, 2.0, (OWN_FEATURES,)),
-            entities=Box(-1.0, 1.0, (slots, UNIT_FEATURES)),
+            own=Box(-own, own, (OWN_FEATURES,)),
+            entities=Box(-others, others, (slots, UNIT_FEATURES)),
             entity_mask=Box(0, 1, (slots,), np.bool_),
         )
-    return Box(-2.0, 2.0, (slots * UNIT_FEATURES + OWN_FEATURES,))
+    return Box(-own, own, (slots * UNIT_FEATURES + OWN_FEATURES,))

@@ -17,6 +17,7 @@ from shoal.envs.combat.smax.types import NUM_TYPES, TABLES, EnemyMemory, Level, 
 
 T = TypeVar("T", bound=Any)
 
+_OLD_SIDE = 32.0  # map units; the only size of map that fixed starts were meant for
 _SPREAD = 2.0  # units start within this distance of their centre, in x and in y
 
 
@@ -36,9 +37,10 @@ def _facing_starts(
     options: SmaxOptions, params: SmaxParams, u_x: Array, u_y: Array, _: Array
 ) -> tuple[Array, Array]:
     """Two squares around the points at a quarter and at three quarters of the width, half way up."""
+    width, height = (_OLD_SIDE,) * 2 if options.era.fixed_starts else (params.map_width, params.map_height)
     is_enemy = jnp.arange(options.num_units) >= options.num_allies
-    centre = params.map_width * jnp.where(is_enemy, 0.75, 0.25)
-    return centre + _noise(u_x), jnp.broadcast_to(params.map_height * 0.5, u_y.shape) + _noise(u_y)
+    centre = width * jnp.where(is_enemy, 0.75, 0.25)
+    return centre + _noise(u_x), jnp.broadcast_to(height * 0.5, u_y.shape) + _noise(u_y)
 
 
 def _noise(u: Array) -> Array:

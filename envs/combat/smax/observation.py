@@ -110,20 +110,30 @@ def _waiting(state: State) -> Float[Array, " units"]:
     return jnp.clip(state.cooldown / state.reload, 0.0, 1.0)
 
 
+def _cooldown(options: SmaxOptions, state: State) -> Float[Array, " units"]:
+    return state.cooldown if options.era.raw_features else _waiting(state)
+
+
+def _last_attack(options: SmaxOptions, state: State) -> Float[Array, " units"]:
+    n_a, n_e = options.num_allies, options.num_enemies
+    attack = state.attack.astype(jnp.float32)
+    if options.era.raw_features:
+        return attack
+    return attack / np.asarray([FIRST_ATTACK + n_e - 1] * n_a + [FIRST_ATTACK + n_a - 1] * n_e, np.float32)
+
+
 def _ascending(options: SmaxOptions, state: State) -> _Order:
     """Computes every unit's own features once, in global order: the order of the allies."""
-    n_a, n_e = options.num_allies, options.num_enemies
-    last_action = np.asarray([FIRST_ATTACK + n_e - 1] * n_a + [FIRST_ATTACK + n_a - 1] * n_e, np.float32)
-    attack = state.attack.astype(jnp.float32) / last_action
-    health, waiting, types = state.health / state.max_health, _waiting(state), _one_hot_types(state)
+    attack, health = _last_attack(options, state), state.health / state.max_health
+    cooldown, types = _cooldown(options, state), _one_hot_types(state)
     place = [state.x / state.map_width, state.y / state.map_height]
-    features = jnp.stack([health, state.x, state.y, state.move_x, state.move_y, attack, waiting], axis=1)
+    features = jnp.stack([health, state.x, state.y, state.move_x, state.move_y, attack, cooldown], axis=1)
     return _Order(
         x=state.x,
         y=state.y,
         alive=state.alive,
         features=jnp.concatenate([features, types], axis=1),
-        own=jnp.concatenate([jnp.stack([health, *place, waiting], axis=1), types], axis=1),
+        own=jnp.concatenate([jnp.stack([health, *place, cooldown], axis=1), types], axis=1),
         sight=state.sight,
         range=state.range,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from flax import struct
 from jax import Array
 
+from shoal.envs.combat.smax.eras import ERAS, Era
 from shoal.envs.core.errors import UserError, nearest
 from shoal.envs.core.options import option, param
 
@@ -93,6 +94,11 @@ class SmaxOptions:
     global_view: str = option(
         "published", "global state as published (raw) or normalised (D6)", choices=("published", "normalised")
     )
+    legacy: str = option(
+        "none",
+        "rules of older versions: B of June 2024 to June 2025, B-pre of April 2024",
+        choices=tuple(ERAS),
+    )
 
     def __post_init__(self) -> None:
         """Turns lists (as YAML has them) into tuples, so that options stay hashable."""
@@ -100,6 +106,11 @@ class SmaxOptions:
             value = getattr(self, name)
             if not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
+
+    @property
+    def era(self) -> Era:
+        """What the rules do differently from today's."""
+        return ERAS[self.legacy]
 
     @property
     def ally_types(self) -> tuple[int, ...]:
