@@ -11,15 +11,26 @@ Cell = dict[str, Any]
 
 
 def published_restraint(env_id: str, column: str | None) -> dict[str, Any] | None:
-    """Returns the table of published restraint for an environment and a swept number, if there is one."""
+    """Returns the published restraint for an environment and a swept number, if there is some.
+
+    Returns:
+        ``source``, ``columns``, ``rows`` (learner -> numbers over the columns) and how cells are judged:
+        ``judged``, ``within`` and ``below``, as in configs/table/water-restraint.yaml.
+    """
     import yaml
 
     family = env_id.rpartition("-v")[0]
     for entry in resources.files("shoal.configs").joinpath("table").iterdir():
         if entry.name.endswith(".yaml"):
             table = yaml.safe_load(entry.read_text(encoding="utf-8"))
-            if (table.get("measure"), table.get("env"), table.get("column")) == ("restraint", family, column):
-                return dict(table)
+            found = (table["measure"], table.get("env"), table.get("cell", {}).get("number"))
+            if found == ("restraint", family, column):
+                rows = {name: row["published"] for name, row in table["rows"].items()}
+                return {
+                    **table["verdicts"],
+                    **{key: table[key] for key in ("source", "columns")},
+                    "rows": rows,
+                }
     return None
 
 

@@ -313,10 +313,10 @@ def table(
         raise UserError("the table needs at least one seed")
     file = package_data.files("shoal.configs").joinpath("table", "mohaf-google.yaml")
     preset = yaml.safe_load(file.read_text(encoding="utf-8"))
-    used: Weights = tuple(preset["weights"]) if weights is None else weights
+    used: Weights = tuple(preset["cell"]["weights"]) if weights is None else weights
     means: dict[str, dict[str, float]] = {name: {} for name in preset["rows"]}
     for seed in seeds:
-        instance = google_instance(seed, preset["classes"])
+        instance = google_instance(seed, preset["cell"]["classes"])
         for name, mean in means.items():
             scores = asdict(score(instance, run(name, instance, seed, used), scoring, used))
             for measure, value in scores.items():
@@ -324,7 +324,8 @@ def table(
     rows: list[dict[str, Any]] = []
     for name, mean in means.items():
         row: dict[str, Any] = {key: mean[key] for key in ("utilization", "energy")}
-        cells = zip(preset["columns"], preset["rows"][name], preset["within"][name], strict=True)
+        own = preset["rows"][name]
+        cells = zip(preset["columns"], own["published"], own["within"], strict=True)
         for column, number, within in cells:
             # The other scoring shares with the published one what counts heads, and MOHAF's own utilities.
             alike = scoring == "published" or column == "satisfaction"

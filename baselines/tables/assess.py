@@ -1,0 +1,189 @@
+"""What a measured cell is worth: its class, and in a word how ours stands to the published number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from shoal.baselines.statistics import summarise
+from shoal.baselines.tables.catalogue import Cell, Scale, Table
+from shoal.baselines.tables.measures import MEASURES
+from shoal.baselines.tables.works import Result, Work
+
+CLASSES = {
+    "A": "agrees with the original to the last printed digit, nothing being drawn",
+    "B": "inside the published interval: at most two combined standard errors apart",
+    "C": "stands to the table's other rows as published, at another level",
+    "D": "no number was published; ours is the reference",
+    "open": "measured, and none of these",
+    "not run": "not measured at a scale that is judged",
+}
+"""Best first."""
+COMBINED_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A cell beside what came of it."""
+
+    cell: Cell
+    scale: str
+    grade: str  # of `CLASSES`
+    verdict: str  # agrees, ordering, reference, differs, flagged, few seeds, too small a budget, not run
+    why: str = ""
+    values: tuple[float, ...] = ()
+    unit: str = "seed"
+    mean: float | None = None
+    iqm: float | None = None
+    ci95: tuple[float, float] | None = None
+    error: float | None = None  # standard error of our mean
+
+    @property
+    def rank(self) -> int:
+        """0 is best."""
+        return list(CLASSES).index(self.grade)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what ``--json`` prints of a cell."""
+        cell = self.cell
+        return {
+            "id": cell.id,
+            "table": cell.table,
+            "row": cell.row,
+            "column": cell.column,
+            "scale": self.scale,
+            "published": cell.published,
+            "published_error": cell.error,
+            "published_within": cell.within,
+            "ours": self.mean,
+            "iqm": self.iqm,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "error": self.error,
+            "runs": len(self.values),
+            "unit": self.unit,
+            "class": self.grade,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+
+def assess(
+    table: Table, cells: Iterable[Cell], scale: Scale, results: Mapping[str, Result]
+) -> list[Assessment]:
+    """Judges cells by the results that are there.
+
+    Args:
+        table: whose cells they are.
+        cells: of the table, each once.
+        scale: at which they were measured.
+        results: cell id -> the result that holds its values.
+
+    Returns:
+        An assessment of each cell, in order.
+    """
+    first = [_measured(table, cell, scale, results.get(cell.id)) for cell in cells]
+    return [_ordered(table, one, first) if one.verdict in ("differs", "few seeds") else one for one in first]
+
+
+def _measured(table: Table, cell: Cell, scale: Scale, result: Result | None) -> Assessment:
+    """Judges a cell by itself."""
+    values = np.asarray([] if result is None else result["values"].get(cell.id, []), np.float64) * cell.factor
+    if result is None or not len(values):
+        why = "" if result is None else "nothing defined came out"
+        return Assessment(cell, scale.name, "not run", "not run", why)
+    summary = summarise(values)
+    found = Assessment(
+        cell,
+        scale.name,
+        "open",
+        "differs",
+        cell.known or "",
+        tuple(values.tolist()),
+        result["unit"],
+        summary["mean"],
+        summary["iqm"],
+        tuple(summary["ci95"]),
+        float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
+    )
+    flags = differences(result)
+    if flags:
+        return replace(found, verdict="flagged", why="not the preset: " + ", ".join(flags))
+    if not scale.judged:
+        return replace(found, grade="not run", verdict="too small a budget", why="")
+    if cell.published is None:
+        return replace(found, grade="D", verdict="reference")
+    device = cell.settings.get("device")
+    if device is not None and device not in result["versions"]["device"]["kind"]:
+        return replace(found, why=f"published on {device}, ours on {result['versions']['device']['kind']}")
+    return _beside(table, found, cell.published)
+
+
+def _beside(table: Table, found: Assessment, published: float) -> Assessment:
+    """Judges a cell by its published number."""
+    cell = found.cell
+    assert found.mean is not None
+    apart, last = abs(found.mean - published), _last_digit(cell)
+    if cell.exact:
+        alike = all(abs(value - published) <= last for value in found.values)
+        return replace(found, grade="A", verdict="agrees") if alike else found
+    few = len(found.values) < table.min_seeds
+    if cell.within is not None:
+        inside, rule = apart <= cell.within * (1 + 1e-9), f"within {cell.within:g}"
+    else:
+        spread = math.hypot(found.error or 0.0, cell.error or 0.0)
+        inside = apart <= COMBINED_ERRORS * spread + last
+        rule = f"{apart / spread:.1f} standard errors apart" if spread else f"{apart:.3g} apart"
+    if inside and few:
+        why = f"{rule}, but {len(found.values)} of {table.min_seeds} seeds"
+        return replace(found, verdict="few seeds", why=why)
+    if inside:
+        return replace(found, grade="B", verdict="agrees", why=rule)
+    return replace(found, why=cell.known or rule)
+
+
+def _last_digit(cell: Cell) -> float:
+    """Returns half of the last printed decimal: what rounding may hide."""
+    return 0.0 if cell.digits is None else 0.5 * 10.0**-cell.digits * (1 + 1e-9)
+
+
+def _ordered(table: Table, one: Assessment, others: Sequence[Assessment]) -> Assessment:
+    """Returns class C where a cell stands to all others of its column (or row) as published."""
+    if table.ordered == "none" or one.cell.exact:
+        return one
+    axis = "column" if table.ordered == "columns" else "row"
+    pairs = [
+        (one.cell.published - other.cell.published, one.mean - other.mean)
+        for other in others
+        if getattr(other.cell, axis) == getattr(one.cell, axis)
+        and other.mean is not None
+        and one.mean is not None
+        and other.cell.published is not None
+        and one.cell.published is not None
+        and other.cell.published != one.cell.published
+        and other.verdict != "flagged"
+    ]
+    if pairs and all(published * ours > 0 for published, ours in pairs):
+        why = f"the published order with {len(pairs)} others; {one.why}".rstrip("; ")
+        return replace(one, grade="C", verdict="ordering", why=why)
+    return one
+
+
+def differences(result: Result) -> list[str]:
+    """Returns what a result was made with that its preset does not say: changes, and what changed since."""
+    settings = result["settings"]
+    found = MEASURES[result["measure"]].differences(settings, result["record"])
+    return found or list(settings.get("changes", ()))
+
+
+def by_cell(works: Iterable[Work], result_of: Any) -> dict[str, Result]:
+    """Returns cell id -> result for every work that is done."""
+    found: dict[str, Result] = {}
+    for work in works:
+        result = result_of(work)
+        if result is not None:
+            found |= {cell.id: result for cell in work.cells}
+    return found
