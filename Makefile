@@ -5,7 +5,7 @@ WORKERS ?= 2
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint format clean build
+.PHONY: help install demo test quick lint format docs clean build
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -62,9 +62,12 @@ format: install ## let ruff sort imports and lay out code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install ## the documentation as a site, in site/; a broken link ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 build: install ## wheel and source archive in dist/
 	$(BIN)/python -m build
 
 clean: ## remove what tools left behind; keeps .venv and runs/
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache src/*.egg-info
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache src/*.egg-info
 	find envs algorithms baselines configs tests src -name __pycache__ -type d -prune -exec rm -rf {} +
