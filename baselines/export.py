@@ -83,6 +83,7 @@ def _card(trained: Trained) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "env": {"id": env.id, "options": config.env_options, **_spaces(env)},
         "opponent": config.opponent,  # who plays the agents that no policy owns
+        "greedy": config.eval.greedy,  # how it was judged
         "policies": {name: _policy_entry(trained, *owner) for name, owner in trained.learners.items()},
         "trained": {
             "run": trained.folder.resolve().name,
@@ -176,6 +177,7 @@ def load_export(path: Path) -> Player:
         params,
         folder,
         learning_agents(learners),
+        bool(card.get("greedy", True)),
     )
 
 

@@ -40,6 +40,7 @@ class Player:
         policy_of: parameters -> policy, for use inside larger programs.
         folder: the run folder, or the folder of an export, it came from, if any.
         learning: the agents that it was trained for, all where nobody else plays.
+        greedy: how it was judged while it was trained: by its most probable actions, or by drawn ones.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Player:
         params: PyTree = (),
         folder: Path | None = None,
         learning: tuple[int, ...] | None = None,
+        greedy: bool = True,
     ) -> None:
         """Compiles nothing yet."""
         self._env = env
@@ -58,6 +60,7 @@ class Player:
         self.params = params
         self.folder = folder
         self.learning = tuple(range(env.num_agents)) if learning is None else learning
+        self.greedy = greedy
 
     def env(self) -> Environment[Any, Any]:
         """Returns the environment that it was made (trained) for."""
@@ -245,6 +248,7 @@ def load_policy(
         found.params,
         found.folder,
         learning_agents(found.learners),
+        found.config.eval.greedy,
     )
 
 

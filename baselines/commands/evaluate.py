@@ -33,8 +33,13 @@ def evaluate(
         typer.Option(help="Environments side by side; by default as many as episodes, 256 at most."),
     ] = None,
     greedy: Annotated[
-        bool, typer.Option("--greedy/--sample", help="Most probable actions, or drawn ones.")
-    ] = True,
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--greedy/--sample",
+            help="Most probable actions, or drawn ones. By default as the run was judged (eval.greedy), "
+            "else the most probable.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides levels, steps and drawn actions.")] = 0,
     cross: Annotated[
         bool, typer.Option("--cross", help="Play every policy with every other: a matrix of returns.")
@@ -78,13 +83,13 @@ def evaluate(
         ]
         return print_json({"rows": reports}) if json else _print_settings(reports)
     if cross:
-        report = cross_report(targets, policy, split, episodes, num_envs, greedy, seed)
+        report = cross_report(targets, policy, split, episodes, num_envs, greedy is not False, seed)
         return print_json(report) if json else _print_matrices(report)
     options = settings[0] if settings else {}
     report = evaluation_report(_only(targets, split), policy, episodes, num_envs, greedy, seed, options)
     if json:
         return print_json(report)
-    how = "greedy" if greedy else "sampling"
+    how = "greedy" if report["greedy"] else "sampling"
     title = f"{report['env']}: {report['policy']}, {how}, {report['episodes']} episodes, seed {seed}"
     rows = [
         (name, number(cell["mean"]), number(cell["iqm"]), _interval(cell["ci95"]))
@@ -226,7 +231,7 @@ def evaluation_report(
     policy: str | None,
     episodes: int,
     num_envs: int | None,
-    greedy: bool,
+    greedy: bool | None,
     seed: int,
     env_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -237,6 +242,7 @@ def evaluation_report(
 
     wanted, rounds = side_by_side(episodes, num_envs)
     player = find_player(target, policy, env_options)
+    greedy = player.greedy if greedy is None else greedy
     with _progress() as progress:
         task = progress.add_task("compiling", total=rounds * wanted)
 

@@ -54,126 +54,71 @@ def reproduce(
 
     Example: shoal reproduce --ledger --json
     """
-    from shoal.baselines.output import print_json
+    from shoal.baselines import devices
+    from shoal.baselines.output import print_json, stderr_console
+    from shoal.baselines.tables import reproduce as work
     from shoal.baselines.tables.catalogue import SCALES, list_tables, read_table
+    from shoal.baselines.tables.measures import Deadline
     from shoal.envs.core import UserError
     from shoal.envs.core.errors import nearest
 
-    tables = [word for word in words or [] if "=" not in word]
-    changes = [word for word in words or [] if "=" in word]
+    names = [word for word in words or [] if "=" not in word]
+    changes = tuple(word for word in words or [] if "=" in word)
     if listing:
         return _print_tables(json)
-    names = list_tables() if every or (ledger and not tables) else tables
+    if every or (ledger and not names):
+        names = list_tables()
     if not names:
         raise UserError("reproduce what? name tables (shoal reproduce --list), or --all")
-    found = [read_table(name) for name in names]
+    tables = [read_table(name) for name in names]
     if ledger:
-        return _print_ledger(found, output, json)
+        return _print_ledger(tables, output, json)
     if scale not in SCALES:
         raise UserError(f"--scale {scale} is not one of {', '.join(SCALES)}{nearest(scale, SCALES)}")
     if every:  # a table without this scale is one that it cannot say anything of
-        found = [table for table in found if scale in table.scales]
+        tables = [table for table in tables if scale in table.scales]
     if jobs < 1:
         raise UserError(f"--jobs {jobs} must be at least 1")
-    from shoal.baselines import devices
-    from shoal.baselines.tables.measures import Deadline
-
     devices.start()
+    console = stderr_console()
     deadline = Deadline.after(max_seconds)
-    for table in found:
-        _take(table.name, merge or [], output)
-    reports = [
-        _reproduce(table, scale, cells or [], changes, output, deadline, jobs, publish, not json)
-        for table in found
-    ]
-    _write_index(output, output, None)
+    wish = work.Wish(scale, tuple(cells or ()), changes, output, deadline, jobs, publish)
+    _take([table.name for table in tables], merge or [], output)
+    reports = []
+    for table in tables:
+        done = work.reproduce(table, wish, lambda line, name=table.name: console.print(f"{name}: {line}"))
+        reports.append(_report(done))
+        if not json:
+            _print_cells(f"{table.title} ({scale})", done.found)
+            print(done.files[0])
+    work.write_index(output, output, None)
     if json:
         print_json(reports[0] if len(reports) == 1 else {"tables": reports})
     if not all(report["complete"] for report in reports):
         raise typer.Exit(3)
 
 
-def _take(name: str, others: Sequence[Path], output: Path) -> None:
+def _take(names: Sequence[str], others: Sequence[Path], output: Path) -> None:
+    """Takes what other machines finished of these tables."""
     from shoal.baselines.tables.works import Store
     from shoal.envs.core import UserError
 
     for other in others:
         if not other.is_dir():
             raise UserError(f"--merge {other}: there is no such folder")
-        Store(output, name).merge(Store(other, name).folder)
+        for name in names:
+            Store(output, name).merge(Store(other, name).folder)
 
 
-def _reproduce(
-    table: Any,
-    scale_name: str,
-    patterns: Sequence[str],
-    changes: Sequence[str],
-    output: Path,
-    deadline: Any,
-    jobs: int,
-    publish: Path | None,
-    show: bool,
-) -> dict[str, Any]:
-    """Measures one table, writes its report and prints it."""
-    from shoal.baselines.output import stderr_console
-    from shoal.baselines.tables.assess import assess, by_cell
-    from shoal.baselines.tables.curves import save_curves
-    from shoal.baselines.tables.report import write_report
-    from shoal.baselines.tables.works import Store, plan, run_all
-    from shoal.envs.core import UserError
-
-    name = table.name
-    if scale_name not in table.scales:
-        raise UserError(f"{name} has no scale {scale_name}; it has {', '.join(table.scales)}")
-    scale = table.scales[scale_name]
-    chosen = table.chosen(patterns, scale)
-    works, store = plan(table, chosen, scale, changes), Store(output, name)
-    console = stderr_console()
-    complete = run_all(works, store, deadline, jobs, lambda line: console.print(f"{name}: {line}"))
-    results = by_cell(works, store.result)
-    found = assess(table, chosen, scale, results)
-    folder = output / name / (scale.name if not changes else f"{scale.name}-changed")
-    pictures = save_curves(table, found, results, folder)
-    files = write_report(table, scale, found, results, folder, pictures)
-    if publish is not None:
-        files.append(_publish(table, scale, works, store, found, results, publish))
-    if show:
-        _print_cells(f"{table.title} ({scale.name})", found)
-        print(files[0])
+def _report(done: Any) -> dict[str, Any]:
+    """Returns what ``--json`` prints of a table."""
     return {
-        "table": name,
-        "scale": scale.name,
-        "complete": complete,
-        "cells": [one.to_json() for one in found],
-        "files": [str(file) for file in files],
+        "table": done.table.name,
+        "scale": done.scale.name,
+        "complete": done.complete,
+        "cells": [one.to_json() for one in done.found],
+        "files": [str(file) for file in done.files],
     }
-
-
-def _publish(table: Any, scale: Any, works: Any, store: Any, found: Any, results: Any, folder: Path) -> Path:
-    """Keeps results in one file of a table, and the report beside it."""
-    from shoal.baselines.tables.curves import save_curves
-    from shoal.baselines.tables.ledger import Evidence
-    from shoal.baselines.tables.report import markdown
-
-    done = {work.key: result for work in works if (result := store.result(work)) is not None}
-    path = Evidence(folder, table.name).keep(done)
-    pictures = save_curves(table, found, results, folder, prefix=f"{table.name}-")
-    (folder / f"{table.name}.md").write_text(
-        markdown(table, scale, found, results, pictures), encoding="utf-8"
-    )
-    _write_index(folder, folder / "nowhere", folder)
-    return path
-
-
-def _write_index(folder: Path, root: Path, evidence: Path | None) -> None:
-    """Writes the page of all tables, by what is found in a working folder or among kept results."""
-    from shoal.baselines.tables.catalogue import list_tables, read_table
-    from shoal.baselines.tables.ledger import ledger
-    from shoal.baselines.tables.report import evidence_index
-
-    tables = [read_table(name) for name in list_tables()]
-    index = evidence_index(ledger(tables, root, evidence), tables, folder)
-    (folder / "index.md").write_text(index, encoding="utf-8")
 
 
 def _print_tables(json: bool) -> None:

@@ -23,8 +23,13 @@ def watch(
         bool, typer.Option("--pretrained", help="Play the environment's policy that comes with Shoal.")
     ] = False,
     greedy: Annotated[
-        bool, typer.Option("--greedy/--sample", help="Most probable actions, or drawn ones.")
-    ] = True,
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--greedy/--sample",
+            help="Most probable actions, or drawn ones. By default as the run was judged (eval.greedy), "
+            "else the most probable.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Picks the episode.")] = 0,
     out: Annotated[
         Optional[Path],  # noqa: UP045
@@ -57,7 +62,9 @@ def watch(
     player = find_player(target, policy)
     env = player.env()
     with stderr_console().status(f"playing {env.id}"):
-        recording = record_episode(env, player, jax.random.key(seed), greedy)
+        recording = record_episode(
+            env, player, jax.random.key(seed), player.greedy if greedy is None else greedy
+        )
     folder = Path("replays") if player.folder is None else player.folder / "replays"
     if out is not None and out.suffix:
         paths = [out]

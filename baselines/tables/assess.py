@@ -85,11 +85,15 @@ def assess(
     Returns:
         An assessment of each cell, in order.
     """
-    first = [_measured(table, cell, scale, results.get(cell.id)) for cell in cells]
+    # Once for each result, which many cells share: a preset takes a moment to compose.
+    flags = {id(result): differences(result) for result in results.values()}
+    first = [_measured(table, cell, scale, results.get(cell.id), flags) for cell in cells]
     return [_ordered(table, one, first) if one.verdict in ("differs", "few seeds") else one for one in first]
 
 
-def _measured(table: Table, cell: Cell, scale: Scale, result: Result | None) -> Assessment:
+def _measured(
+    table: Table, cell: Cell, scale: Scale, result: Result | None, flags: Mapping[int, list[str]]
+) -> Assessment:
     """Judges a cell by itself."""
     values = np.asarray([] if result is None else result["values"].get(cell.id, []), np.float64) * cell.factor
     if result is None or not len(values):
@@ -109,9 +113,8 @@ def _measured(table: Table, cell: Cell, scale: Scale, result: Result | None) -> 
         tuple(summary["ci95"]),
         float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
     )
-    flags = differences(result)
-    if flags:
-        return replace(found, verdict="flagged", why="not the preset: " + ", ".join(flags))
+    if flags[id(result)]:
+        return replace(found, verdict="flagged", why="not the preset: " + ", ".join(flags[id(result)]))
     if not scale.judged:
         return replace(found, grade="not run", verdict="too small a budget", why="")
     if cell.published is None:

@@ -15,6 +15,8 @@ from PIL import Image
 import shoal
 from shoal.baselines import load_policy, record_episode
 from shoal.baselines.checkpoints import flatten, read_best
+from shoal.baselines.commands.evaluate import evaluation_report
+from shoal.baselines.export import export_policy
 from shoal.baselines.policies import resolve_policy
 from shoal.envs.core import UserError
 
@@ -82,6 +84,18 @@ def test_sampling_draws_and_greedy_does_not(run_folder):
     np.testing.assert_array_equal(actions(0, True), actions(1, True))
     assert not np.array_equal(actions(0, False), actions(1, False))
     assert set(np.unique(actions(0, False))) == {0, 1}
+
+
+def test_a_run_is_played_as_it_was_judged_unless_told_otherwise(run_folder, tmp_path):
+    sampled = tmp_path / "sampled"
+    shutil.copytree(run_folder, sampled)
+    text = (sampled / "config.yaml").read_text()
+    (sampled / "config.yaml").write_text(text.replace("greedy: true", "greedy: false"))
+    assert load_policy(run_folder).greedy
+    assert not load_policy(sampled).greedy
+    assert not load_policy(export_policy(sampled, tmp_path / "out")).greedy
+    reports = [evaluation_report(str(sampled), None, 2, None, greedy, 0) for greedy in (None, True)]
+    assert [report["greedy"] for report in reports] == [False, True]
 
 
 def test_what_cannot_be_loaded_is_said(run_folder, tmp_path):
