@@ -54,6 +54,8 @@ def reproduce(
 
     Example: shoal reproduce --ledger --json
     """
+    from functools import partial
+
     from shoal.baselines import devices
     from shoal.baselines.output import print_json, stderr_console
     from shoal.baselines.tables import reproduce as work
@@ -86,7 +88,7 @@ def reproduce(
     _take([table.name for table in tables], merge or [], output)
     reports = []
     for table in tables:
-        done = work.reproduce(table, wish, lambda line, name=table.name: console.print(f"{name}: {line}"))
+        done = work.reproduce(table, wish, partial(console.print, f"{table.name}:"))
         reports.append(_report(done))
         if not json:
             _print_cells(f"{table.title} ({scale})", done.found)
