@@ -148,10 +148,12 @@ def _print_tables(json: bool) -> None:
 
 
 def _print_ledger(tables: Sequence[Any], output: Path, json: bool) -> None:
-    from shoal.baselines.output import print_json
+    from shoal.baselines.output import print_json, say_on_stderr
     from shoal.baselines.tables.assess import CLASSES
-    from shoal.baselines.tables.ledger import counts, ledger
+    from shoal.baselines.tables.ledger import EVIDENCE, counts, ledger
 
+    if not EVIDENCE.is_dir():
+        say_on_stderr(f"the repository's docs/evidence is not installed; only what {output} holds counts")
     found = ledger(tables, output)
     if json:
         return print_json([one.to_json() for one in found])
