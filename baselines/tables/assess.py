@@ -24,6 +24,7 @@ CLASSES = {
 }
 """Best first."""
 COMBINED_ERRORS = 2.0
+MIN_OTHERS = 2  # an order of fewer comes right by chance too often
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,16 @@ def _beside(table: Table, found: Assessment, published: float) -> Assessment:
     """Judges a cell by its published number."""
     cell = found.cell
     assert found.mean is not None
-    apart, last = abs(found.mean - published), _last_digit(cell)
+    apart = abs(found.mean - published)
     if cell.exact:
-        alike = all(abs(value - published) <= last for value in found.values)
+        alike = all(abs(value - published) <= _last_digit(cell) for value in found.values)
         return replace(found, grade="A", verdict="agrees") if alike else found
     few = len(found.values) < table.min_seeds
     if cell.within is not None:
         inside, rule = apart <= cell.within * (1 + 1e-9), f"within {cell.within:g}"
     else:
         spread = math.hypot(found.error or 0.0, cell.error or 0.0)
-        inside = apart <= COMBINED_ERRORS * spread + last
+        inside = apart <= COMBINED_ERRORS * spread
         rule = f"{apart / spread:.1f} standard errors apart" if spread else f"{apart:.3g} apart"
     if inside and few:
         why = f"{rule}, but {len(found.values)} of {table.min_seeds} seeds"
@@ -149,7 +150,7 @@ def _beside(table: Table, found: Assessment, published: float) -> Assessment:
 
 
 def _last_digit(cell: Cell) -> float:
-    """Returns half of the last printed decimal: what rounding may hide."""
+    """Returns half of the last printed decimal, which is what rounding hides."""
     return 0.0 if cell.digits is None else 0.5 * 10.0**-cell.digits * (1 + 1e-9)
 
 
@@ -169,7 +170,7 @@ def _ordered(table: Table, one: Assessment, others: Sequence[Assessment]) -> Ass
         and other.cell.published != one.cell.published
         and other.verdict != "flagged"
     ]
-    if pairs and all(published * ours > 0 for published, ours in pairs):
+    if len(pairs) >= MIN_OTHERS and all(published * ours > 0 for published, ours in pairs):
         why = f"the published order with {len(pairs)} others; {one.why}".rstrip("; ")
         return replace(one, grade="C", verdict="ordering", why=why)
     return one

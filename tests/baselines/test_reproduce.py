@@ -151,7 +151,8 @@ def test_class_c_is_the_published_order_with_every_other_row():
     values["low"] = [25.0] * 5  # now above mid, below high
     assert [one.grade for one in judged(rows, values).values()] == ["open", "open", "C"]
     assert {one.grade for one in judged(rows, values, ordered="none").values()} == {"open"}
-    assert judged({"low": rows["low"]}, values)["low"].grade == "open"  # alone there is no order
+    two = {name: rows[name] for name in ("low", "high")}
+    assert {one.grade for one in judged(two, values).values()} == {"open"}  # by chance every other time
 
 
 def test_what_was_not_published_not_run_or_run_for_too_little_earns_nothing():
