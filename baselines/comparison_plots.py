@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Okabe and Ito 2008, without the yellow that white paper swallows; then once more, dashed.
@@ -14,10 +14,7 @@ Style = dict[str, Any]
 
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the figures of a report with ``curves`` and ``profiles``, by the names of their files."""
-    styles = {
-        name: {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
-        for i, name in enumerate(report["algorithms"])
-    }
+    styles = styles_of(report["algorithms"])
     label = report["metric"] + (" (normalised)" if report["normalised"] else "")
     drawn = {
         "profile": profile_figure(report["profiles"], styles, label),
@@ -26,6 +23,14 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     if report["curves"]:
         drawn["curves"] = curves_figure(report["curves"], styles, label)
     return drawn
+
+
+def styles_of(names: Iterable[str]) -> dict[str, Style]:
+    """Returns a colour and a kind of line for each name."""
+    return {
+        name: {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
+        for i, name in enumerate(names)
+    }
 
 
 def curves_figure(curves: Sequence[Mapping[str, Any]], styles: Mapping[str, Style], label: str) -> Any:

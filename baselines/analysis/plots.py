@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +39,22 @@ def save_plots(report: Mapping[str, Any], folder: Path) -> list[Path]:
     return save_figures(figures, folder)
 
 
-def save_figures(figures: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Writes figures by name, each as PNG and SVG.
+def save_figures(figures: Mapping[str, Any], folder: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
+    """Writes figures by name, each as PNG and SVG; the same figures are the same files.
 
     Raises:
         UserError: when the folder cannot be written to.
     """
+    import matplotlib
+
     files = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in figures.items():
-            for kind in KINDS:
-                files.append(folder / f"{name}.{kind}")
-                # Without a date the same report is the same file.
-                figure.savefig(files[-1], dpi=150, metadata={"Date": None} if kind == "svg" else None)
+        with matplotlib.rc_context({"svg.hashsalt": "shoal"}):  # else its names are drawn
+            for name, figure in figures.items():
+                for kind in kinds:
+                    files.append(folder / f"{name}.{kind}")
+                    figure.savefig(files[-1], dpi=150, metadata={"Date": None} if kind == "svg" else None)
     except OSError as error:
         raise UserError(f"{folder} cannot be written to: {error.strerror}") from error
     return files

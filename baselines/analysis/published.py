@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 import numpy as np
+
+from shoal.baselines.tables.catalogue import list_tables, read_table
 
 Cell = dict[str, Any]
 
@@ -17,20 +18,16 @@ def published_restraint(env_id: str, column: str | None) -> dict[str, Any] | Non
         ``source``, ``columns``, ``rows`` (learner -> numbers over the columns) and how cells are judged:
         ``judged``, ``within`` and ``below``, as in configs/table/water-restraint.yaml.
     """
-    import yaml
-
     family = env_id.rpartition("-v")[0]
-    for entry in resources.files("shoal.configs").joinpath("table").iterdir():
-        if entry.name.endswith(".yaml"):
-            table = yaml.safe_load(entry.read_text(encoding="utf-8"))
-            found = (table["measure"], table.get("env"), table.get("cell", {}).get("number"))
-            if found == ("restraint", family, column):
-                rows = {name: row["published"] for name, row in table["rows"].items()}
-                return {
-                    **table["verdicts"],
-                    **{key: table[key] for key in ("source", "columns")},
-                    "rows": rows,
-                }
+    for table in map(read_table, list_tables()):
+        raw = table.raw
+        if (table.measure, raw.get("env"), raw.get("cell", {}).get("number")) == (
+            "restraint",
+            family,
+            column,
+        ):
+            rows = {name: row["published"] for name, row in raw["rows"].items()}
+            return {**raw["verdicts"], "source": table.source, "columns": raw["columns"], "rows": rows}
     return None
 
 

@@ -57,7 +57,7 @@ def reproduce(
     from functools import partial
 
     from shoal.baselines import devices
-    from shoal.baselines.output import print_json, stderr_console
+    from shoal.baselines.output import print_json, say_on_stderr, stderr_console
     from shoal.baselines.tables import reproduce as work
     from shoal.baselines.tables.catalogue import SCALES, list_tables, read_table
     from shoal.baselines.tables.measures import Deadline
@@ -77,7 +77,9 @@ def reproduce(
         return _print_ledger(tables, output, json)
     if scale not in SCALES:
         raise UserError(f"--scale {scale} is not one of {', '.join(SCALES)}{nearest(scale, SCALES)}")
-    if every:  # a table without this scale is one that it cannot say anything of
+    if every:
+        for table in (table for table in tables if scale not in table.scales):
+            say_on_stderr(f"{table.name}: left out, it has no scale {scale}")
         tables = [table for table in tables if scale in table.scales]
     if jobs < 1:
         raise UserError(f"--jobs {jobs} must be at least 1")
@@ -171,5 +173,6 @@ def _print_cells(title: str, found: Any) -> None:
         spread = one.ci95 is not None and one.ci95[0] != one.ci95[1]
         interval = f" [{number(one.ci95[0])}, {number(one.ci95[1])}]" if spread else ""
         verdict = f"{one.verdict}: {one.why}" if one.why else one.verdict
-        rows.append((one.cell.id, published(one), number(one.mean) + interval, one.grade, verdict))
-    print_table(title, ("", "published", "ours [95 %]", "class", "verdict"), rows, right=(1, 2))
+        runs = str(len(one.values) or "")
+        rows.append((one.cell.id, published(one), number(one.mean) + interval, runs, one.grade, verdict))
+    print_table(title, ("", "published", "ours [95 %]", "runs", "class", "verdict"), rows, right=(1, 2, 3))

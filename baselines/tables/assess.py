@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,7 @@ class Assessment:
             "column": cell.column,
             "scale": self.scale,
             "published": cell.published,
+            "derived": cell.derived,
             "published_error": cell.error,
             "published_within": cell.within,
             "ours": self.mean,
@@ -88,13 +89,11 @@ def assess(
     """
     # Once for each result, which many cells share: a preset takes a moment to compose.
     flags = {id(result): differences(result) for result in results.values()}
-    first = [_measured(table, cell, scale, results.get(cell.id), flags) for cell in cells]
+    first = [_measured(cell, scale, results.get(cell.id), flags) for cell in cells]
     return [_ordered(table, one, first) if one.verdict in ("differs", "few seeds") else one for one in first]
 
 
-def _measured(
-    table: Table, cell: Cell, scale: Scale, result: Result | None, flags: Mapping[int, list[str]]
-) -> Assessment:
+def _measured(cell: Cell, scale: Scale, result: Result | None, flags: Mapping[int, list[str]]) -> Assessment:
     """Judges a cell by itself."""
     values = np.asarray([] if result is None else result["values"].get(cell.id, []), np.float64) * cell.factor
     if result is None or not len(values):
@@ -123,10 +122,10 @@ def _measured(
     device = cell.settings.get("device")
     if device is not None and device not in result["versions"]["device"]["kind"]:
         return replace(found, why=f"published on {device}, ours on {result['versions']['device']['kind']}")
-    return _beside(table, found, cell.published)
+    return _beside(found, cell.published)
 
 
-def _beside(table: Table, found: Assessment, published: float) -> Assessment:
+def _beside(found: Assessment, published: float) -> Assessment:
     """Judges a cell by its published number."""
     cell = found.cell
     assert found.mean is not None
@@ -134,7 +133,7 @@ def _beside(table: Table, found: Assessment, published: float) -> Assessment:
     if cell.exact:
         alike = all(abs(value - published) <= _last_digit(cell) for value in found.values)
         return replace(found, grade="A", verdict="agrees") if alike else found
-    few = len(found.values) < table.min_seeds
+    few = len(found.values) < cell.min_seeds
     if cell.within is not None:
         inside, rule = apart <= cell.within * (1 + 1e-9), f"within {cell.within:g}"
     else:
@@ -142,7 +141,7 @@ def _beside(table: Table, found: Assessment, published: float) -> Assessment:
         inside = apart <= COMBINED_ERRORS * spread
         rule = f"{apart / spread:.1f} standard errors apart" if spread else f"{apart:.3g} apart"
     if inside and few:
-        why = f"{rule}, but {len(found.values)} of {table.min_seeds} seeds"
+        why = f"{rule}, but {len(found.values)} of {cell.min_seeds} {found.unit}s"
         return replace(found, verdict="few seeds", why=why)
     if inside:
         return replace(found, grade="B", verdict="agrees", why=rule)
@@ -183,11 +182,11 @@ def differences(result: Result) -> list[str]:
     return found or list(settings.get("changes", ()))
 
 
-def by_cell(works: Iterable[Work], result_of: Any) -> dict[str, Result]:
-    """Returns cell id -> result for every work that is done."""
+def by_cell(works: Iterable[Work], result_of: Callable[[Work], Result | None]) -> dict[str, Result]:
+    """Returns cell id -> result for every work that is done, where the result has the cell."""
     found: dict[str, Result] = {}
     for work in works:
         result = result_of(work)
         if result is not None:
-            found |= {cell.id: result for cell in work.cells}
+            found |= {cell.id: result for cell in work.cells if cell.id in result["values"]}
     return found

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from importlib import resources as package_data
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -289,6 +288,17 @@ def jain(values: Floats) -> float:
     return float(values.sum()) ** 2 / (len(values) * squares) if squares > 0 else 1.0
 
 
+def played(
+    mechanism: str, seeds: Iterable[int], classes: Sequence[int], weights: Weights, scoring: str
+) -> list[Scores]:
+    """Returns the scores of one auction on the Google instance of each seed; arguments as in `score`."""
+    found = []
+    for seed in seeds:
+        instance = google_instance(seed, classes)
+        found.append(score(instance, run(mechanism, instance, seed, weights), scoring, weights))
+    return found
+
+
 def table(
     scoring: str = "same", seeds: Sequence[int] = (0, 1, 2), weights: Weights | None = None
 ) -> list[dict[str, Any]]:
@@ -307,32 +317,31 @@ def table(
     Raises:
         UserError: no seeds, or as in `run` and `score`.
     """
-    import yaml
+    from shoal.baselines.tables.catalogue import read_table
 
     if not len(seeds):
         raise UserError("the table needs at least one seed")
-    file = package_data.files("shoal.configs").joinpath("table", "mohaf-google.yaml")
-    preset = yaml.safe_load(file.read_text(encoding="utf-8"))
-    used: Weights = tuple(preset["cell"]["weights"]) if weights is None else weights
-    means: dict[str, dict[str, float]] = {name: {} for name in preset["rows"]}
-    for seed in seeds:
-        instance = google_instance(seed, preset["cell"]["classes"])
-        for name, mean in means.items():
-            scores = asdict(score(instance, run(name, instance, seed, used), scoring, used))
-            for measure, value in scores.items():
-                mean[measure] = mean.get(measure, 0.0) + value / len(seeds)
+    published: dict[str, dict[str, Any]] = {}
+    for cell in read_table("mohaf-google").cells:
+        published.setdefault(cell.row, {})[cell.column] = cell
     rows: list[dict[str, Any]] = []
-    for name, mean in means.items():
+    for name, cells in published.items():
+        preset = next(iter(cells.values())).settings
+        used: Weights = tuple(preset["weights"]) if weights is None else weights
+        found = played(name, seeds, preset["classes"], used, scoring)
+        mean = {f.name: float(np.mean([getattr(one, f.name) for one in found])) for f in fields(Scores)}
         row: dict[str, Any] = {key: mean[key] for key in ("utilization", "energy")}
-        own = preset["rows"][name]
-        cells = zip(preset["columns"], own["published"], own["within"], strict=True)
-        for column, number, within in cells:
+        for column, cell in cells.items():
             # The other scoring shares with the published one what counts heads, and MOHAF's own utilities.
             alike = scoring == "published" or column == "satisfaction"
             alike = alike or (name == "mohaf" and column != "revenue")
-            good = "pass" if abs(mean[column] - number) <= within else "fail"
-            verdict = good if alike else None
-            row[column] = {"published": number, "ours": mean[column], "within": within, "verdict": verdict}
+            good = "pass" if abs(mean[column] - cell.published) <= cell.within else "fail"
+            row[column] = {
+                "published": cell.published,
+                "ours": mean[column],
+                "within": cell.within,
+                "verdict": good if alike else None,
+            }
         rows.append({"mechanism": name, **row})
     return rows
 

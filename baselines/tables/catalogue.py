@@ -20,12 +20,10 @@ from shoal.envs.core.errors import UserError, nearest
 
 SCALES = ("smoke", "laptop", "paper")
 """Minutes on two cores, hours on two cores, and the published budget."""
-CLAIMS = ("published", "error", "within", "digits", "exact", "factor", "known")
+CLAIMS = ("published", "derived", "error", "within", "digits", "exact", "factor", "min_seeds", "known")
 """What a cell says of itself; everything else are settings of its measure."""
 ABSENT = "-"
 """Stands in a row's ``published`` where there is no such cell; null is a cell that nobody published."""
-MIN_SEEDS = 5
-"""How many independent runs agreement needs, where a table does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,13 @@ class Cell:
     column: str
     settings: Mapping[str, Any]  # of its measure
     published: float | None  # None: nobody published one
+    derived: bool = False  # it follows from what was published, and was not printed itself
     error: float | None = None  # standard error of the published mean
     within: float | None = None  # half the width of the published interval, instead
     digits: int | None = None  # decimals that were printed
     exact: bool = False  # nothing is drawn: ours must print alike
     factor: float = 1.0  # ours times this is in the published unit
+    min_seeds: int = 5  # independent runs that agreement needs
     known: str | None = None  # what is known where ours differs
 
     @property
@@ -71,10 +71,9 @@ class Table:
     measure: str  # a name of `measures.MEASURES`
     cells: tuple[Cell, ...]
     scales: Mapping[str, Scale]
-    min_seeds: int = MIN_SEEDS
     ordered: str = "columns"  # where an ordering is published: within "columns", within "rows", or "none"
     notes: str = ""
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)  # as its file has it, for other readers
 
     def chosen(self, patterns: Sequence[str], scale: Scale) -> list[Cell]:
         """Returns the cells that are of this scale and match one of the patterns (all, without any).
@@ -148,7 +147,6 @@ def parse_table(name: str, raw: Mapping[str, Any]) -> Table:
         measure=raw["measure"],
         cells=tuple(_cells(name, raw)),
         scales={key: _scale(key, raw["scales"][key]) for key in SCALES if key in raw["scales"]},
-        min_seeds=raw.get("min_seeds", MIN_SEEDS),
         ordered=raw.get("ordered", "columns"),
         notes=raw.get("notes", ""),
         raw=MappingProxyType(dict(raw)),

@@ -24,17 +24,17 @@ class Evidence:
 
     def result(self, work: Work) -> Result | None:
         """Returns what came of a work, None where nothing is kept."""
-        found = self.results.get(work.key)
-        return found if found and all(cell.id in found["values"] for cell in work.cells) else None
+        return self.results.get(work.key)
 
     def keep(self, results: Mapping[str, Result]) -> Path:
-        """Adds results and writes the file."""
-        self.results |= results
+        """Adds results, and to those of a work the cells that it did not have, and writes the file."""
+        for key, new in results.items():
+            old = self.results.get(key, {"values": {}})
+            self.results[key] = {**new, "values": {**old["values"], **new["values"]}}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{json.dumps(key)}: {json.dumps(self.results[key])}" for key in sorted(self.results)]
-        self.path.write_text(
-            "{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8"
-        )  # a work a line, for diffs
+        # A work a line, for diffs.
+        self.path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
         return self.path
 
 

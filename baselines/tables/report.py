@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shoal.baselines.output import number, plain
+from shoal.baselines.statistics import probability_of_improvement
 from shoal.baselines.tables.assess import CLASSES, Assessment
 from shoal.baselines.tables.catalogue import Scale, Table
 from shoal.baselines.tables.ledger import counts
+from shoal.baselines.tables.pictures import scores_of
 from shoal.baselines.tables.works import Result
 
 COLOURS = {"agrees": "#d6f0d6", "ordering": "#fdf3cd", "reference": "#e8eef7", "differs": "#f8d0cc",
@@ -59,7 +61,8 @@ def published(one: Assessment) -> str:
         return "-"
     shown = f"{cell.published:g}" if cell.digits is None else f"{cell.published:.{cell.digits}f}"
     width = cell.within if cell.within is not None else cell.error
-    return shown if not width else f"{shown} ± {width:g}"
+    shown = shown if not width else f"{shown} ± {width:g}"
+    return f"{shown} (derived)" if cell.derived else shown
 
 
 def cells_of(one: Assessment) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ def _machine(result: Result) -> str:
     held = result["versions"]
     device, git = held["device"], held["git"] or {}
     packages = ", ".join(f"{name} {held['packages'].get(name)}" for name in ("shoal", "jax", "flax"))
-    revision = str(git.get("revision") or "")[:12]
+    revision = str(git.get("revision") or "")[:12] + (" with changes" if git.get("changed") else "")
     machine = f"{device['count']} x {device['kind']}, Python {held['python']}"
     return f"{machine}, {packages} {revision}, {result['date']}"
 
@@ -119,9 +122,23 @@ def markdown(
         lines += [table.notes.strip(), ""]
     lines += ["| " + " | ".join(HEADS) + " |", "|" + "---|" * len(HEADS)]
     lines += ["| " + " | ".join(text.replace("|", "\\|") for text in cells_of(one)) + " |" for one in found]
-    lines += ["", "Classes: " + "; ".join(f"{grade}: {text}" for grade, text in CLASSES.items()) + ".", ""]
+    lines += ["", *_improvement(found)]
+    lines += ["Classes: " + "; ".join(f"{grade}: {text}" for grade, text in CLASSES.items()) + ".", ""]
     lines += [f"![{picture.stem}]({picture.name})\n" for picture in pictures]
     return "\n".join(lines)
+
+
+def _improvement(found: Sequence[Assessment]) -> list[str]:
+    """Returns how probably a run of each row is above one of the first, where rows have several seeds."""
+    scores = scores_of(found)
+    if len(scores) < 2:
+        return []
+    (first, ours), *others = scores.items()
+    lines = [f"| row | probability of being above {first} | 95 % interval |", "|---|---|---|"]
+    for row, values in others:
+        share, (low, high) = probability_of_improvement(values, ours)
+        lines.append(f"| {row} | {share:.2f} | {low:.2f} to {high:.2f} |")
+    return [*lines, ""]
 
 
 def _html(
@@ -139,6 +156,11 @@ def _html(
         for one in found
     )
     listed = "".join(f"<li><b>{esc(name)}</b>: {esc(text)}</li>" for name, text in facts)
+    compared = "".join(
+        "<tr>" + "".join(f"<td>{esc(text.strip())}</td>" for text in line.strip("|").split("|")) + "</tr>"
+        for line in _improvement(found)
+        if line.strip("|-")
+    )
     legend = "".join(f"<li>{esc(grade)}: {esc(text)}</li>" for grade, text in CLASSES.items())
     drawn = "".join(
         f"<h2>{esc(p.stem)}</h2>{p.read_text(encoding='utf-8').partition('?>')[2]}" for p in pictures
@@ -146,7 +168,7 @@ def _html(
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{esc(table.title)}</title>'
         f"<style>{STYLE}</style><h1>{esc(table.title)}</h1><ul>{listed}</ul><p>{esc(table.notes)}</p>"
-        f"<table><tr>{heads}</tr>{rows}</table><h2>Classes</h2><ul>{legend}</ul>{drawn}</html>\n"
+        f"<table><tr>{heads}</tr>{rows}</table><table>{compared}</table><h2>Classes</h2><ul>{legend}</ul>{drawn}</html>\n"
     )
 
 

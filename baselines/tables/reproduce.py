@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoal.baselines.tables.assess import Assessment, assess, by_cell
 from shoal.baselines.tables.catalogue import Scale, Table, list_tables, read_table
-from shoal.baselines.tables.curves import save_curves
 from shoal.baselines.tables.ledger import Evidence, ledger
 from shoal.baselines.tables.measures import Deadline
+from shoal.baselines.tables.pictures import save_pictures
 from shoal.baselines.tables.report import evidence_index, markdown, write_report
 from shoal.baselines.tables.works import Result, Store, plan, run_all
 from shoal.envs.core.errors import UserError
@@ -49,11 +49,13 @@ def reproduce(table: Table, wish: Wish, say: Callable[[str], None] = lambda line
         say: told of every work that is begun.
 
     Raises:
-        UserError: for a scale or cells that the table does not have, changes to what trains nothing, a
-            training that fails, or a folder that cannot be written.
+        UserError: for a scale or cells that the table does not have, changes to what trains nothing or
+            is to be published, a training that fails, or a folder that cannot be written.
     """
     if wish.scale not in table.scales:
         raise UserError(f"{table.name} has no scale {wish.scale}; it has {', '.join(table.scales)}")
+    if wish.changes and wish.publish is not None:
+        raise UserError(f"only what the presets give is published; leave out {wish.changes[0]}")
     scale = table.scales[wish.scale]
     chosen = table.chosen(wish.cells, scale)
     works, store = plan(table, chosen, scale, wish.changes), Store(wish.output, table.name)
@@ -61,11 +63,11 @@ def reproduce(table: Table, wish: Wish, say: Callable[[str], None] = lambda line
     results = by_cell(works, store.result)
     found = assess(table, chosen, scale, results)
     folder = wish.output / table.name / (f"{scale.name}-changed" if wish.changes else scale.name)
-    pictures = save_curves(table, found, results, folder)
+    pictures = save_pictures(found, results, folder)
     files = write_report(table, scale, found, results, folder, pictures)
     if wish.publish is not None:
         done = {work.key: result for work in works if (result := store.result(work)) is not None}
-        files.append(_publish(table, scale, found, results, done, wish.publish))
+        files.append(_publish(table, scale, done, wish.publish))
     return Reproduced(table, scale, complete, tuple(found), tuple(files))
 
 
@@ -76,17 +78,14 @@ def write_index(folder: Path, root: Path, evidence: Path | None) -> None:
     (folder / "index.md").write_text(index, encoding="utf-8")
 
 
-def _publish(
-    table: Table,
-    scale: Scale,
-    found: Sequence[Assessment],
-    results: Mapping[str, Result],
-    done: Mapping[str, Result],
-    folder: Path,
-) -> Path:
-    """Keeps results in one file of a table, the report beside it, and the page of all tables up to date."""
-    path = Evidence(folder, table.name).keep(done)
-    pictures = save_curves(table, found, results, folder, prefix=f"{table.name}-")
+def _publish(table: Table, scale: Scale, done: Mapping[str, Result], folder: Path) -> Path:
+    """Keeps results in one file of a table, with a report of all its cells, and the page of all tables."""
+    kept = Evidence(folder, table.name)
+    path = kept.keep(done)
+    cells = table.chosen((), scale)
+    results = by_cell(plan(table, cells, scale), kept.result)
+    found = assess(table, cells, scale, results)
+    pictures = save_pictures(found, results, folder, prefix=f"{table.name}-")
     page = markdown(table, scale, found, results, pictures)
     (folder / f"{table.name}.md").write_text(page, encoding="utf-8")
     write_index(folder, folder / "nowhere", folder)

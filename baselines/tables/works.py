@@ -21,6 +21,7 @@ from shoal.baselines.tables.catalogue import Cell, Scale, Table, merge
 from shoal.baselines.tables.measures import MEASURES, Deadline, Measure, Settings
 from shoal.envs.core.errors import UserError, nearest
 
+SLUG = 40  # letters of a work's name before the hash
 Result = dict[str, Any]
 """``measure``, ``settings``, ``unit``, ``values`` (by cell id), ``record``, ``seconds``, ``versions``."""
 
@@ -35,9 +36,9 @@ class Work:
 
     @property
     def key(self) -> str:
-        """A readable name with a hash of everything that decides the result."""
+        """A readable name with a hash of all that decides the result, whichever cells were asked for."""
         text = json.dumps([self.measure, self.settings], sort_keys=True, default=str)
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.cells[0].row}-{self.cells[0].column}").strip("-").lower()
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", " ".join(_words(self.settings)))[:SLUG].strip("-").lower()
         return f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
@@ -75,6 +76,18 @@ def scaled(cell: Cell, scale: Scale, changes: Sequence[str] = ()) -> Cell:
     """Returns a cell with the settings of a scale."""
     laid = merge(cell.settings, scale.settings)
     return dataclasses.replace(cell, settings=laid | ({"changes": list(changes)} if changes else {}))
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yields the words in settings, which tell works apart for people."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            yield from _words(value[name])
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _words(entry)
 
 
 class Store:

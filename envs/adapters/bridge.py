@@ -134,13 +134,10 @@ class Bridge(Environment[State, Level]):
 
     def observe(self, state: State) -> Observation:
         """Returns what the peer showed; agents that are gone see zeros and can only idle."""
-        view, mask = state.seen.view, state.seen.action_mask
+        view = state.seen.view
         here = state.alive.reshape((-1,) + (1,) * (view.ndim - 1))
         view = jnp.where(here, view, jnp.zeros_like(view))
-        if not isinstance(self.action_space, Box):
-            idle = np.arange(mask.shape[-1]) == self.metadata.extras["idle_action"]
-            mask = jnp.where(state.alive[:, None], mask, jnp.asarray(idle)[None])
-        return Observation(view=view, action_mask=mask, alive=state.alive)
+        return Observation(view=view, action_mask=self._mask(state), alive=state.alive)
 
     def global_state(self, state: State) -> Array:
         """Returns the peer's own whole state where it has one, else the views of all agents [A, ...]."""
@@ -152,9 +149,18 @@ class Bridge(Environment[State, Level]):
         if isinstance(space, Box):
             low, high = space.drawn
             return jnp.clip(jnp.nan_to_num(action, nan=0.0), low, high)
-        observation = self.observe(state)
-        idle = IdlePolicy(self).choose(jax.random.key(0), observation, None)
-        return jnp.where(is_legal(space, action, observation.action_mask), action, idle)
+        mask = self._mask(state)
+        seen = Observation(view=state.seen.view, action_mask=mask, alive=state.alive)
+        idle = IdlePolicy(self).choose(jax.random.key(0), seen, None)
+        return jnp.where(is_legal(space, action, mask), action, idle)
+
+    def _mask(self, state: State) -> Array:
+        """Returns what the peer allows; agents that are gone can only idle."""
+        mask = state.seen.action_mask
+        if isinstance(self.action_space, Box):
+            return mask
+        idle = np.arange(mask.shape[-1]) == self.metadata.extras["idle_action"]
+        return jnp.where(state.alive[:, None], mask, jnp.asarray(idle)[None])
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 import yaml
@@ -13,6 +17,7 @@ from shoal.baselines.tables.catalogue import Scale, list_tables, parse_table, re
 from shoal.baselines.tables.ledger import Evidence, best, counts, ledger
 from shoal.baselines.tables.measures import MEASURES, Deadline
 from shoal.baselines.tables.measures.train import Train, finished, words_of
+from shoal.baselines.tables.reproduce import Wish, reproduce
 from shoal.baselines.tables.works import Store, plan, run_all
 from shoal.envs.core import UserError
 
@@ -110,6 +115,8 @@ def test_cells_of_equal_settings_share_a_work_and_the_key_follows_every_setting(
     table = table_of({"a": [1.0, 1.0]}, columns={"x": {"metric": "m1"}, "y": {"metric": "m2"}})
     (work,) = plan(table, table.cells, FULL)
     assert len(work.cells) == 2
+    (part,) = plan(table, table.chosen(["a/y"], FULL), FULL)
+    assert part.key == work.key  # asked for one cell, it is the same work
     (other,) = plan(table, table.cells, Scale("paper", {"episodes": 3}, True, ()))
     assert other.key != work.key
 
@@ -127,7 +134,7 @@ def test_class_b_is_two_combined_standard_errors_with_enough_seeds():
     near, three = {"in": {"published": [10.5], "error": 0.1}}, {"in": [9.0, 10.0, 11.0]}
     few = judged(near, three, ordered="none")["in"]
     assert (few.grade, few.verdict) == ("open", "few seeds")
-    assert judged(near, three, ordered="none", min_seeds=2)["in"].grade == "B"
+    assert judged({"in": near["in"] | {"min_seeds": 2}}, three, ordered="none")["in"].grade == "B"
 
 
 def test_a_published_interval_stands_instead_of_errors():
@@ -321,6 +328,40 @@ def test_a_half_done_run_is_resumed_and_one_without_a_checkpoint_begins_anew(tmp
     assert len(called) == 2
 
 
+def test_a_training_whose_parent_was_killed_is_stopped_before_it_goes_on(tmp_path, monkeypatch):
+    from shoal.baselines.tables.measures import train
+
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)", f"output_dir={tmp_path / 'run'}"]
+    orphan, stranger = subprocess.Popen(sleeping), subprocess.Popen(sleeping[:-1])
+    try:
+        (tmp_path / train.PID).write_text(str(stranger.pid))  # the number was given away since
+        train._end_orphan(tmp_path)
+        assert stranger.poll() is None
+        (tmp_path / train.PID).write_text(str(orphan.pid))
+        reaped = threading.Thread(target=orphan.wait)
+        reaped.start()
+        train._end_orphan(tmp_path)
+        reaped.join(10)
+        assert orphan.returncode == -signal.SIGTERM
+    finally:
+        for process in (orphan, stranger):
+            process.kill()
+            process.wait()
+
+
+def test_a_part_that_is_published_later_joins_what_was_kept(trained, tmp_path):
+    table, _ = trained
+    for row in "ab":
+        reproduce(table, Wish("paper", cells=(row,), output=tmp_path / "work", publish=tmp_path / "kept"))
+    kept = best(table, [Evidence(tmp_path / "kept", "own")])
+    assert [one.mean for one in kept] == [1.5, 1.5]
+    page = (tmp_path / "kept" / "own.md").read_text()
+    assert "| a, score | 1.5 |" in page
+    assert "| b, score | 3 |" in page
+    with pytest.raises(UserError, match=r"leave out algorithm\.clip=1"):
+        reproduce(table, Wish("paper", changes=("algorithm.clip=1",), publish=tmp_path / "kept"))
+
+
 # The command ----------------------------------------------------------------------------------------------
 
 
@@ -372,8 +413,8 @@ def test_a_table_of_ones_own_from_training_to_report(water_table, tmp_path, caps
     table = read_table(str(water_table))
     (one, _) = best(table, [Evidence(tmp_path / "kept", "pool")])
     assert one.mean == first["ours"]
-    near = dataclasses.replace(one.cell, published=first["ours"], settings=one.cell.settings)
-    closer = dataclasses.replace(table, cells=(near,), min_seeds=2)
+    near = dataclasses.replace(one.cell, published=first["ours"], min_seeds=2)
+    closer = dataclasses.replace(table, cells=(near,))
     assert best(closer, [Evidence(tmp_path / "kept", "pool")])[0].grade == "B"
 
 

@@ -27,15 +27,11 @@ class Auctions(Measure):
 
     def run(self, settings: Settings, folder: Path, deadline: Deadline, core: int | None) -> bool:
         """See `Measure`."""
-        from shoal.baselines.tables.auctions import google_instance, run, score
+        from shoal.baselines.tables.auctions import played
 
-        mechanism, weights = settings["mechanism"], tuple(settings["weights"])
-        scores = []
-        for seed in range(settings["seeds"]):
-            instance = google_instance(seed, settings["classes"])
-            allocation = run(mechanism, instance, seed, weights)
-            scores.append(asdict(score(instance, allocation, "published", weights)))
-        (folder / "scores.json").write_text(json.dumps(scores))
+        seeds, weights = range(settings["seeds"]), tuple(settings["weights"])
+        scores = played(settings["mechanism"], seeds, settings["classes"], weights, "published")
+        (folder / "scores.json").write_text(json.dumps([asdict(one) for one in scores]))
         return True
 
     def read(self, settings: Settings, folder: Path, cells: Sequence[Cell]) -> dict[str, list[float]]:

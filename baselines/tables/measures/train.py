@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from shoal.baselines.tables.measures.base import Deadline, Measure, Settings, ne
 from shoal.envs.core.errors import UserError
 
 GRACE = 300.0  # seconds that a run has to save and stop
+PID = "pid"  # of the process that trains, in the work's folder
 POINTS = 40  # of a kept curve
 # What a configuration may differ in and still be the same experiment.
 ELSEWHERE = (
@@ -49,6 +51,7 @@ class Train(Measure):
     def run(self, settings: Settings, folder: Path, deadline: Deadline, core: int | None) -> bool:
         """See `Measure`: `shoal train` in a process of its own; a half-done run is resumed."""
         run = folder / "run"
+        _end_orphan(folder)
         if finished(run):
             return True
         if any((run / "checkpoints").glob("*")):
@@ -125,6 +128,20 @@ def _alike(mine: Any, theirs: Any) -> bool:
     return bool(mine == theirs or (not mine and not theirs))
 
 
+def _end_orphan(folder: Path) -> None:
+    """Saves and stops a training whose `shoal reproduce` was killed: two must not write into one run."""
+    try:
+        pid = int((folder / PID).read_text())
+        ours = str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):  # nothing was left, it is over, or this system cannot tell
+        return
+    if ours:
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + GRACE
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+
+
 def _supervised(words: Sequence[str], log: Path, deadline: Deadline, core: int | None) -> int:
     """Runs a command of ours until it ends or the deadline has passed; returns its exit status."""
     environment = dict(os.environ)
@@ -135,6 +152,7 @@ def _supervised(words: Sequence[str], log: Path, deadline: Deadline, core: int |
     command = [sys.executable, "-m", "shoal.baselines.cli", *words]
     with log.open("a") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+        (log.parent / PID).write_text(str(process.pid))
         if core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, {core})
         try:
