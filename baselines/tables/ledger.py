@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from shoal.baselines.tables.assess import CLASSES, Assessment, assess, by_cell
@@ -26,11 +26,17 @@ class Evidence:
         """Returns what came of a work, None where nothing is kept."""
         return self.results.get(work.key)
 
-    def keep(self, results: Mapping[str, Result]) -> Path:
-        """Adds results, and to those of a work the cells that it did not have, and writes the file."""
+    def keep(self, results: Mapping[str, Result], known: Collection[str]) -> Path:
+        """Adds results and writes the file.
+
+        Args:
+            results: work key -> result; a work's other cells, kept before, stay.
+            known: keys of all works that the table has today; others are dropped.
+        """
         for key, new in results.items():
             old = self.results.get(key, {"values": {}})
             self.results[key] = {**new, "values": {**old["values"], **new["values"]}}
+        self.results = {key: result for key, result in self.results.items() if key in known}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{json.dumps(key)}: {json.dumps(self.results[key])}" for key in sorted(self.results)]
         # A work a line, for diffs.

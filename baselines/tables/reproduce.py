@@ -81,7 +81,9 @@ def write_index(folder: Path, root: Path, evidence: Path | None) -> None:
 def _publish(table: Table, scale: Scale, done: Mapping[str, Result], folder: Path) -> Path:
     """Keeps results in one file of a table, with a report of all its cells, and the page of all tables."""
     kept = Evidence(folder, table.name)
-    path = kept.keep(done)
+    scales = table.scales.values()
+    known = {work.key for each in scales for work in plan(table, table.chosen((), each), each)}
+    path = kept.keep(done, known)
     cells = table.chosen((), scale)
     results = by_cell(plan(table, cells, scale), kept.result)
     found = assess(table, cells, scale, results)

@@ -355,6 +355,10 @@ def test_a_part_that_is_published_later_joins_what_was_kept(trained, tmp_path):
         reproduce(table, Wish("paper", cells=(row,), output=tmp_path / "work", publish=tmp_path / "kept"))
     kept = best(table, [Evidence(tmp_path / "kept", "own")])
     assert [one.mean for one in kept] == [1.5, 1.5]
+    evidence = Evidence(tmp_path / "kept", "own")
+    (first, _) = evidence.results.items()
+    evidence.keep({}, known=[first[0]])  # the table lost a row
+    assert Evidence(tmp_path / "kept", "own").results == dict([first])
     page = (tmp_path / "kept" / "own.md").read_text()
     assert "| a, score | 1.5 |" in page
     assert "| b, score | 3 |" in page
