@@ -14,6 +14,8 @@ from shoal.baselines.tables.catalogue import Cell, Scale, Table
 from shoal.baselines.tables.measures import MEASURES
 from shoal.baselines.tables.works import Result, Work
 
+Results = Mapping[str, Sequence[Result]]
+"""Cell id -> the results that hold its values: several where its seeds ran apart."""
 CLASSES = {
     "A": "agrees with the original to the last printed digit, nothing being drawn",
     "B": "inside the published interval: at most two combined standard errors apart",
@@ -73,31 +75,33 @@ class Assessment:
         }
 
 
-def assess(
-    table: Table, cells: Iterable[Cell], scale: Scale, results: Mapping[str, Result]
-) -> list[Assessment]:
+def assess(table: Table, cells: Iterable[Cell], scale: Scale, results: Results) -> list[Assessment]:
     """Judges cells by the results that are there.
 
     Args:
         table: whose cells they are.
         cells: of the table, each once.
         scale: at which they were measured.
-        results: cell id -> the result that holds its values.
+        results: from `by_cell`.
 
     Returns:
         An assessment of each cell, in order.
     """
     # Once for each result, which many cells share: a preset takes a moment to compose.
-    flags = {id(result): differences(result) for result in results.values()}
-    first = [_measured(cell, scale, results.get(cell.id), flags) for cell in cells]
+    unique = {id(result): result for several in results.values() for result in several}
+    flags = {name: differences(result) for name, result in unique.items()}
+    first = [_measured(cell, scale, results.get(cell.id, ()), flags) for cell in cells]
     return [_ordered(table, one, first) if one.verdict in ("differs", "few seeds") else one for one in first]
 
 
-def _measured(cell: Cell, scale: Scale, result: Result | None, flags: Mapping[int, list[str]]) -> Assessment:
+def _measured(
+    cell: Cell, scale: Scale, results: Sequence[Result], flags: Mapping[int, list[str]]
+) -> Assessment:
     """Judges a cell by itself."""
-    values = np.asarray([] if result is None else result["values"].get(cell.id, []), np.float64) * cell.factor
-    if result is None or not len(values):
-        why = "" if result is None else "nothing defined came out"
+    values = np.asarray([value for result in results for value in result["values"][cell.id]], np.float64)
+    values *= cell.factor
+    if not len(values):
+        why = "nothing defined came out" if results else ""
         return Assessment(cell, scale.name, "not run", "not run", why)
     summary = summarise(values)
     found = Assessment(
@@ -107,21 +111,23 @@ def _measured(cell: Cell, scale: Scale, result: Result | None, flags: Mapping[in
         "differs",
         cell.known or "",
         tuple(values.tolist()),
-        result["unit"],
+        results[0]["unit"],
         summary["mean"],
         summary["iqm"],
         tuple(summary["ci95"]),
         float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
     )
-    if flags[id(result)]:
-        return replace(found, verdict="flagged", why="not the preset: " + ", ".join(flags[id(result)]))
+    flagged = dict.fromkeys(flag for result in results for flag in flags[id(result)])
+    if flagged:
+        return replace(found, verdict="flagged", why="not the preset: " + ", ".join(flagged))
     if not scale.judged:
         return replace(found, grade="not run", verdict="too small a budget", why="")
     if cell.published is None:
         return replace(found, grade="D", verdict="reference")
-    device = cell.settings.get("device")
-    if device is not None and device not in result["versions"]["device"]["kind"]:
-        return replace(found, why=f"published on {device}, ours on {result['versions']['device']['kind']}")
+    device = cell.settings.get("device", "")
+    others = [kind for result in results if device not in (kind := result["versions"]["device"]["kind"])]
+    if others:
+        return replace(found, why=f"published on {device}, ours on {others[0]}")
     return _beside(found, cell.published)
 
 
@@ -182,11 +188,14 @@ def differences(result: Result) -> list[str]:
     return found or list(settings.get("changes", ()))
 
 
-def by_cell(works: Iterable[Work], result_of: Callable[[Work], Result | None]) -> dict[str, Result]:
-    """Returns cell id -> result for every work that is done, where the result has the cell."""
-    found: dict[str, Result] = {}
+def by_cell(works: Iterable[Work], result_of: Callable[[Work], Result | None]) -> dict[str, list[Result]]:
+    """Returns cell id -> results of the works that are done, where the result has the cell."""
+    found: dict[str, list[Result]] = {}
     for work in works:
         result = result_of(work)
-        if result is not None:
-            found |= {cell.id: result for cell in work.cells if cell.id in result["values"]}
+        if result is None:
+            continue
+        for cell in work.cells:
+            if cell.id in result["values"]:
+                found.setdefault(cell.id, []).append(result)
     return found

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from shoal.baselines import statistics
-from shoal.baselines.tables.assess import Assessment
-from shoal.baselines.tables.works import Result
+from shoal.baselines.tables.assess import Assessment, Results
 
 THRESHOLDS = 101
 
 
 def save_pictures(
-    found: Sequence[Assessment], results: Mapping[str, Result], folder: Path, prefix: str = ""
+    found: Sequence[Assessment], results: Results, folder: Path, prefix: str = ""
 ) -> list[Path]:
     """Writes ``curves.svg`` and ``profile.svg`` where there is something to draw, and matplotlib to draw it.
 
@@ -62,11 +61,12 @@ def _profiles(scores: Mapping[str, Sequence[tuple[float, ...]]]) -> list[dict[st
     return profiles
 
 
-def _curves(found: Sequence[Assessment], results: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """Returns interquartile means over the seeds of each work, of the headline metric."""
+def _curves(found: Sequence[Assessment], results: Results) -> list[dict[str, Any]]:
+    """Returns interquartile means over the seeds of each cell, of the headline metric."""
     curves: dict[tuple[str, str], dict[str, Any]] = {}
     for one in found:
-        seeds = results.get(one.cell.id, {}).get("record", {}).get("curves") or []
+        records = [result["record"] for result in results.get(one.cell.id, ())]
+        seeds = [seed for record in records for seed in record.get("curves") or ()]
         lines = [np.asarray(list(seed["points"].values())[-1]) for seed in seeds]
         length = min((len(line) for line in lines), default=0)
         if not length:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from shoal.baselines.output import number, plain
 from shoal.baselines.statistics import probability_of_improvement
-from shoal.baselines.tables.assess import CLASSES, Assessment
+from shoal.baselines.tables.assess import CLASSES, Assessment, Results
 from shoal.baselines.tables.catalogue import Scale, Table
 from shoal.baselines.tables.ledger import counts
 from shoal.baselines.tables.pictures import scores_of
@@ -30,7 +30,7 @@ def write_report(
     table: Table,
     scale: Scale,
     found: Sequence[Assessment],
-    results: Mapping[str, Result],
+    results: Results,
     folder: Path,
     pictures: Sequence[Path] = (),
 ) -> list[Path]:
@@ -40,7 +40,7 @@ def write_report(
         table: what is reported on.
         scale: at which it was measured.
         found: from `assess`.
-        results: cell id -> result.
+        results: from `by_cell`.
         folder: made if it is not there.
         pictures: SVG files in it, shown at the end.
     """
@@ -83,10 +83,11 @@ def cells_of(one: Assessment) -> tuple[str, ...]:
 
 
 def _facts(
-    table: Table, scale: Scale, found: Sequence[Assessment], results: Mapping[str, Result]
+    table: Table, scale: Scale, found: Sequence[Assessment], results: Results
 ) -> list[tuple[str, str]]:
     """Returns what stands above the table: source, classes, compute, versions."""
-    unique = {json.dumps(result["settings"], sort_keys=True): result for result in results.values()}.values()
+    measured = [result for several in results.values() for result in several]
+    unique = {json.dumps(result["settings"], sort_keys=True): result for result in measured}.values()
     machines = sorted({_machine(result) for result in unique})
     held = [f"{count} {grade}" for grade, count in counts(found).items() if count]
     return [
@@ -112,7 +113,7 @@ def markdown(
     table: Table,
     scale: Scale,
     found: Sequence[Assessment],
-    results: Mapping[str, Result],
+    results: Results,
     pictures: Sequence[Path] = (),
 ) -> str:
     """Returns the report as Markdown; ``pictures`` lie beside it."""

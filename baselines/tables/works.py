@@ -43,7 +43,7 @@ class Work:
 
 
 def plan(table: Table, cells: Iterable[Cell], scale: Scale, changes: Sequence[str] = ()) -> list[Work]:
-    """Returns what must be run for cells at a scale; cells of equal settings share a work.
+    """Returns what must be run for cells at a scale; cells of equal settings share a work, or several.
 
     Args:
         table: whose cells they are.
@@ -65,10 +65,10 @@ def plan(table: Table, cells: Iterable[Cell], scale: Scale, changes: Sequence[st
     settings: dict[str, Settings] = {}
     for cell in cells:
         laid = scaled(cell, scale, changes)
-        own = measure.settings(laid)
-        name = json.dumps(own, sort_keys=True, default=str)
-        groups.setdefault(name, []).append(laid)
-        settings[name] = own
+        for share in measure.shares(measure.settings(laid)):
+            name = json.dumps(share, sort_keys=True, default=str)
+            groups.setdefault(name, []).append(laid)
+            settings[name] = share
     return [Work(table.measure, settings[name], tuple(group)) for name, group in groups.items()]
 
 

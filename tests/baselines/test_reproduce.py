@@ -48,15 +48,17 @@ def judged(rows, values, scale=FULL, unit="seed", **more):
     """Assessments by row, of a table with one column."""
     table = table_of(rows, **more)
     results = {
-        cell.id: {
-            "measure": "play",
-            "settings": {},
-            "unit": unit,
-            "values": {cell.id: values[cell.row]},
-            "record": {},
-            "versions": VERSIONS,
-            "seconds": 1.0,
-        }
+        cell.id: [
+            {
+                "measure": "play",
+                "settings": {},
+                "unit": unit,
+                "values": {cell.id: values[cell.row]},
+                "record": {},
+                "versions": VERSIONS,
+                "seconds": 1.0,
+            }
+        ]
         for cell in table.cells
         if cell.row in values
     }
@@ -73,8 +75,8 @@ def test_every_shipped_table_can_be_planned_at_every_scale(name):
     assert "smoke" in table.scales or "laptop" in table.scales
     for scale in table.scales.values():
         cells = table.chosen((), scale)
-        planned = [cell.id for work in plan(table, cells, scale) for cell in work.cells]
-        assert sorted(planned) == sorted(cell.id for cell in cells)
+        planned = {cell.id for work in plan(table, cells, scale) for cell in work.cells}
+        assert planned == {cell.id for cell in cells}
         keys = [work.key for work in plan(table, cells, scale)]
         assert len(set(keys)) == len(keys)
 
@@ -239,6 +241,30 @@ def test_what_is_done_is_not_run_again_and_what_is_half_done_is_gone_on_with(tra
     ]
 
 
+def test_seeds_that_run_apart_are_one_cell_and_a_larger_scale_goes_on_from_them(trained, tmp_path):
+    _, counted = trained
+    table = table_of(
+        {"a": {"published": [1.5], "error": 0.1, "overrides": ["env=x"], "seeds_per_run": 2}},
+        measure="train",
+        scales={"laptop": {"seeds": 2}, "paper": {"seeds": 5}},
+    )
+    store = Store(tmp_path, "own")
+    small, large = (plan(table, table.cells, scale) for scale in table.scales.values())
+    assert [(w.settings["first_seed"], w.settings["seeds"]) for w in large] == [(0, 2), (2, 2), (4, 1)]
+    assert [w.key for w in small] == [large[0].key]
+
+    def judge(name):
+        scale = table.scales[name]
+        return assess(table, table.cells, scale, by_cell(plan(table, table.cells, scale), store.result))[0]
+
+    assert judge("paper").verdict == "not run"
+    run_all(small, store, Deadline())
+    assert (judge("paper").verdict, len(judge("paper").values)) == ("few seeds", 2)
+    assert run_all(large, store, Deadline())
+    assert len(counted.calls) == 3  # what the smaller scale ran was not run again
+    assert (judge("paper").grade, len(judge("paper").values)) == ("B", 6)
+
+
 def test_nothing_is_begun_after_the_deadline(trained, tmp_path):
     table, counted = trained
     works = plan(table, table.cells, table.scales["paper"])
@@ -322,6 +348,12 @@ def test_a_half_done_run_is_resumed_and_one_without_a_checkpoint_begins_anew(tmp
     (run / "checkpoints" / "8").mkdir(parents=True)
     assert not Train().run(settings, tmp_path, Deadline(), None)
     assert called[-1] == ["train", f"resume={run}"]
+    apart = tmp_path / "apart"
+    assert not Train().run(settings | {"seeds": 1, "first_seed": 3}, apart, Deadline(), None)
+    assert called.pop() == [
+        *("train", "experiment=demo", "seed=3", "num_seeds=1"),
+        f"output_dir={apart / 'run'}",
+    ]
     (run / "summary.json").write_text(json.dumps({"status": "finished"}))
     assert finished(run)
     assert Train().run(settings, tmp_path, Deadline(), None)

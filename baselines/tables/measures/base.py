@@ -54,6 +54,10 @@ class Measure(ABC):
             UserError: when the cell does not say what this measure needs.
         """
 
+    def shares(self, settings: Settings) -> list[Settings]:
+        """Returns the works that settings come to: one, or several that together hold all values."""
+        return [settings]
+
     @abstractmethod
     def run(self, settings: Settings, folder: Path, deadline: Deadline, core: int | None) -> bool:
         """Measures, or goes on with it; returns whether it is done.

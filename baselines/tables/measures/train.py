@@ -32,7 +32,8 @@ class Train(Measure):
     """What a preset reaches; a cell reads ``metric``.
 
     Settings: ``overrides`` (of `shoal train`, the preset among them), ``seeds`` (1), ``changes`` (overrides
-    that are not the preset's; they are flagged).
+    that are not the preset's; they are flagged), ``seeds_per_run`` (all in one program): a run for every so
+    many, which other cores, days and machines can do, and which a scale of more seeds goes on from.
 
     A cell's ``of``: ``absolute`` (default), the final evaluation of the best policy; ``training`` or
     ``evaluations``, the mean over the ``last`` share (0.05) of the steps, or around step ``at`` (a twentieth
@@ -46,7 +47,18 @@ class Train(Measure):
     def settings(self, cell: Cell) -> Settings:
         """See `Measure`."""
         needed(cell, "overrides", "metric")
-        return picked(cell, ("overrides",), {"seeds": 1, "changes": []})
+        own = ("overrides", "seeds_per_run") if "seeds_per_run" in cell.settings else ("overrides",)
+        return picked(cell, own, {"seeds": 1, "changes": []})
+
+    def shares(self, settings: Settings) -> list[Settings]:
+        """See `Measure`: a run for each ``seeds_per_run``."""
+        if "seeds_per_run" not in settings:
+            return [settings]
+        rest = {key: value for key, value in settings.items() if key != "seeds_per_run"}
+        most, seeds = settings["seeds_per_run"], settings["seeds"]
+        return [
+            rest | {"seeds": min(most, seeds - first), "first_seed": first} for first in range(0, seeds, most)
+        ]
 
     def run(self, settings: Settings, folder: Path, deadline: Deadline, core: int | None) -> bool:
         """See `Measure`: `shoal train` in a process of its own; a half-done run is resumed."""
@@ -58,7 +70,8 @@ class Train(Measure):
             words = [f"resume={run}"]
         else:
             shutil.rmtree(run, ignore_errors=True)
-            words = [*words_of(settings), f"num_seeds={settings['seeds']}", f"output_dir={run}"]
+            seeds = [f"seed={settings['first_seed']}"] if "first_seed" in settings else []
+            words = [*words_of(settings), *seeds, f"num_seeds={settings['seeds']}", f"output_dir={run}"]
         status = _supervised(["train", *words], folder / "log.txt", deadline, core)
         if status not in (0, 130, 143):
             lines = (folder / "log.txt").read_text().strip().splitlines()
