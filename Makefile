@@ -41,12 +41,12 @@ demo: install ## train a small team, evaluate it and draw what it does, in runs/
 # Most programs of the tests run for less time than a CPU takes to compile them well. A jaxlib that does not know
 # these flags refuses to start; it goes without them.
 SOON := soon="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"; \
+	soon="$$soon --xla_cpu_parallel_codegen_split_count=1"; \
 	JAX_PLATFORMS=cpu XLA_FLAGS="$$soon" $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 || soon=; \
 	XLA_FLAGS="$$soon $$XLA_FLAGS"
 
 test: lint ## everything: the linters and all tests
-	$(SOON) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not learning"
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "learning and not serial"
+	$(SOON) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial"
 	$(BIN)/python -m pytest -m serial
 
 quick: install ## the tests for daily work: no slow ones, one scenario per family plus what you changed
