@@ -154,6 +154,7 @@ class GridDilemma(Environment[StateT, Level]):
             "zaps": nothing,
             "hits": nothing,
             "t": nothing,
+            "trace": jnp.zeros(level.row.shape, jnp.float32) if self.options.reward == "inequity" else None,
             "params": level.params,
         }
 
@@ -201,6 +202,7 @@ class GridDilemma(Environment[StateT, Level]):
             items=items.astype(jnp.int8),
             eaten=state.eaten + eats.astype(jnp.int32),
             eaten_time=state.eaten_time + own * after.t.astype(jnp.float32)[None],
+            trace=None if state.trace is None else state.params.smoothing[None] * state.trace + own,
         )
         reach = beams.reach(after.row, after.column, after.heading, board)
         after = self.work(state, self._zap(after, action, reach, taken, draws), action, reach, taken)
@@ -252,7 +254,7 @@ class GridDilemma(Environment[StateT, Level]):
     def _outcome(self, state: StateT, own: Array) -> Outcome:
         o = self.options
         late = state.t >= o.max_steps
-        reward = social.mix(o.reward, own, state.params)
+        reward = social.mix(o.reward, own if state.trace is None else state.trace, state.params)
         if not o.last_step_pays:
             reward = jnp.where(late[None], 0.0, reward)
         nobody = jnp.zeros_like(own, bool)

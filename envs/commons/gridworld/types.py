@@ -54,6 +54,9 @@ class Params:
     svo_angle: Array = param(90.0, "svo: ideal angle, degrees", low=0.0, high=90.0)
     envy: Array = param(5.0, "inequity: taken off for what others got more", low=0.0)
     guilt: Array = param(0.05, "inequity: taken off for what others got less", low=0.0)
+    smoothing: Array = param(
+        0.0, "inequity: share of an agent's trace of rewards that a step keeps", low=0.0, high=1.0
+    )
     transfer_ratio: Array = param(
         0.5, "transfer: what each other agent is given, over what is kept", low=0.0, high=1e6
     )
@@ -95,4 +98,5 @@ class State:
     zaps: Array  # [] i32, beams fired so far
     hits: Array  # [] i32, agents moved away so far
     t: Array  # [] i32, steps so far
+    trace: Array | None  # [A] f32, smoothed own rewards, which `inequity` compares; None for other ways
     params: Any

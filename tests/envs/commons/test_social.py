@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from shoal.envs.commons import social
 from shoal.envs.commons.gridworld.types import Params
+from shoal.envs.core import make
 
 NOBODY = np.zeros(7, np.float32)
 ONE = np.eye(7, dtype=np.float32)[2]
@@ -52,6 +54,27 @@ def test_numbers_of_the_ways_to_pay() -> None:
     np.testing.assert_allclose(mixed("inequity", ONE, envy=0.0, guilt=0.0), 7.0 * ONE, atol=1e-6)
     np.testing.assert_allclose(mixed("transfer", ONE, transfer_ratio=0.0), 7.0 * ONE, atol=1e-6)
     assert float(mixed("transfer", ONE).sum()) == pytest.approx(7.0, abs=1e-5)
+
+
+def test_inequity_compares_what_was_lately_earned() -> None:
+    small: dict[str, Any] = {"map": "small", "num_agents": 3, "smoothing": 0.5, "guilt": 0.0}
+    env = make("commons/harvest-open", reward="inequity", **small)
+
+    def step(state: Any, key: Any) -> Any:
+        after, timestep = env.step(key, state, jax.random.randint(jax.random.fold_in(key, 1), (3,), 0, 8))
+        return after, (after.eaten - state.eaten, timestep.reward)
+
+    def play(key: Any) -> Any:
+        return jax.lax.scan(step, env.reset(key)[0], jax.random.split(key, 300))[1]
+
+    earned, paid = map(np.asarray, jax.jit(play)(jax.random.key(0)))
+    assert earned.sum() > 10  # otherwise nothing is compared
+    trace = np.zeros(3, np.float32)
+    for own, reward in zip(earned, paid, strict=True):
+        trace = 0.5 * trace + own.astype(np.float32)
+        envied = np.maximum(trace[None] - trace[:, None], 0.0).sum(axis=1)
+        expected = 3.0 * (trace - 5.0 * envied / 2.0) if trace.any() else np.full(3, -5.0 * 2.0)
+        np.testing.assert_allclose(reward, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("agents", "kept"), [(7, 0.25), (6, 0.2857), (5, 0.3333), (4, 0.4), (2, 0.6667)])
