@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from shoal_jit import jit_to_run
 from smax_peer import Choice, PeerDraws, PeerStep
 
 from shoal import make
@@ -70,7 +71,7 @@ class Bridge:
             ghosts = self.env.options.era.ghosts
             return jax.vmap(lambda a, b: difference(a, b, ghosts))(ours, theirs)
 
-        return jax.jit(compare)
+        return jit_to_run(compare)
 
     def state(self, params: Any, peer: Any) -> State:
         """Our state, with these numbers, for a batch of the peer's (bare in self-play)."""

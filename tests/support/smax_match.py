@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from shoal_jit import jit_to_run
 from smax_bridge import Bridge, Difference, disagreeing
 from smax_cases import SIDE, Battle, mixed_actions
 from smax_margins import margin
@@ -219,7 +220,7 @@ class OurPlayer:
 
     def __init__(self, policy: Policy, greedy: bool = True) -> None:
         self.policy = policy
-        self.choose = jax.jit(lambda key, carry, seen: policy.act(key, carry, seen, greedy=greedy))
+        self.choose = jit_to_run(lambda key, carry, seen: policy.act(key, carry, seen, greedy=greedy))
 
     def start(self, batch: int) -> None:
         """Opens an episode."""
@@ -259,8 +260,8 @@ class OurGame:
 
     def __init__(self, env: Environment[Any, Any]) -> None:
         self.env = env
-        self._reset = jax.jit(jax.vmap(env.reset))
-        self._step = jax.jit(jax.vmap(env.step))
+        self._reset = jit_to_run(jax.vmap(env.reset))
+        self._step = jit_to_run(jax.vmap(env.step))
 
     def reset(self, key: Array, batch: int) -> Moment:
         """Opens ``batch`` episodes."""

@@ -20,6 +20,7 @@ from jaxmarl.environments.smax.heuristic_enemy import (
 )
 from jaxmarl.environments.smax.heuristic_enemy_smax_env import State as WrappedState
 from jaxmarl.environments.smax.smax_env import State as PeerState
+from shoal_jit import jit_to_run
 
 SLOT = 13  # features of one observed unit
 
@@ -113,12 +114,12 @@ class Peer:
     @cached_property
     def reset(self) -> Any:
         """Keys [B] -> WrappedState."""
-        return jax.jit(jax.vmap(lambda key: self.env.reset(key)[1]))
+        return jit_to_run(jax.vmap(lambda key: self.env.reset(key)[1]))
 
     @cached_property
     def step(self) -> Any:
         """Keys [B], state, ally actions [B, n_a] -> PeerStep."""
-        return jax.jit(jax.vmap(self._step))
+        return jit_to_run(jax.vmap(self._step))
 
     @cached_property
     def look(self) -> Any:
@@ -129,7 +130,7 @@ class Peer:
             agents = self.env.agents
             return jnp.stack([obs[a] for a in agents]), _padded([mask[a] for a in agents])
 
-        return jax.jit(jax.vmap(look))
+        return jit_to_run(jax.vmap(look))
 
     @cached_property
     def bot(self) -> Any:
@@ -139,7 +140,7 @@ class Peer:
         def act(key: Array, memory: HeuristicPolicyState, obs: Array) -> tuple[Array, HeuristicPolicyState]:
             return jax.vmap(policy)(jax.random.split(key, self.n_allies), memory, obs)
 
-        return jax.jit(jax.vmap(act))
+        return jit_to_run(jax.vmap(act))
 
     def bot_memory(self, batch: int) -> HeuristicPolicyState:
         """The memory with which `bot` opens an episode."""
@@ -187,12 +188,12 @@ class SelfPlayPeer:
             agents = self.env.agents
             return jnp.stack([obs[a] for a in agents]), _padded([mask[a] for a in agents])
 
-        return jax.jit(jax.vmap(look))
+        return jit_to_run(jax.vmap(look))
 
     @cached_property
     def step(self) -> Any:
         """Keys [B], state, actions [B, N] -> PeerStep."""
-        return jax.jit(jax.vmap(self._step))
+        return jit_to_run(jax.vmap(self._step))
 
     def _step(self, key: Array, state: PeerState, actions: Array) -> PeerStep:
         agents = self.env.agents
