@@ -177,7 +177,7 @@ def run_all(
         UserError: when one fails; the others' results are kept.
     """
     waiting = [work for work in works if store.result(work) is None]
-    together = [work for work in waiting if not MEASURES[work.measure].alone] if jobs > 1 else []
+    together = [work for work in waiting if jobs > 1 and not MEASURES[work.measure].alone(work.cells)]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         cores = _Cores(jobs)
 

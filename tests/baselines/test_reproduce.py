@@ -187,8 +187,6 @@ def test_a_changed_published_value_changes_the_verdict():
 class Counted(Train):
     """Writes what a run would leave, and counts how often it was asked to."""
 
-    alone = False
-
     def __init__(self, *, finishes=True):
         self.calls, self.finishes = [], finishes
 
@@ -280,6 +278,14 @@ def test_jobs_keep_to_cores_of_their_own(trained, tmp_path, monkeypatch):
         plan(table, table.cells, table.scales["paper"]), Store(tmp_path, "own"), Deadline(), jobs=2
     )
     assert {core for _, core in counted.calls} <= {3, 5}
+
+
+def test_what_is_timed_runs_alone_and_on_every_core(trained, tmp_path):
+    _, counted = trained
+    rows = {"a": {"published": [1.5], "overrides": ["env=x"], "of": "summary"}}
+    table = table_of(rows, measure="train")
+    assert run_all(plan(table, table.cells, FULL), Store(tmp_path, "own"), Deadline(), jobs=2)
+    assert [core for _, core in counted.calls] == [None]
 
 
 def test_results_of_another_machine_are_taken_where_ours_are_missing(trained, tmp_path):

@@ -43,8 +43,10 @@ class Measure(ABC):
 
     unit: ClassVar[str]
     """What a value of a cell comes from: ``seed``, ``episode`` or ``repeat``."""
-    alone: ClassVar[bool] = True
-    """Whether nothing else should run beside it."""
+
+    def alone(self, cells: Sequence[Cell]) -> bool:
+        """Tells whether nothing else should run beside what these cells are read from."""
+        return True
 
     @abstractmethod
     def settings(self, cell: Cell) -> Settings:

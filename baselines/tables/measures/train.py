@@ -42,7 +42,10 @@ class Train(Measure):
     """
 
     unit = "seed"
-    alone = False
+
+    def alone(self, cells: Sequence[Cell]) -> bool:
+        """See `Measure`: times are taken alone."""
+        return any(cell.settings.get("of") == "summary" for cell in cells)
 
     def settings(self, cell: Cell) -> Settings:
         """See `Measure`."""
