@@ -17,6 +17,7 @@ from shoal.baselines.tables.catalogue import Scale, list_tables, parse_table, re
 from shoal.baselines.tables.ledger import Evidence, best, counts, ledger
 from shoal.baselines.tables.measures import MEASURES, Deadline
 from shoal.baselines.tables.measures.train import Train, finished, words_of
+from shoal.baselines.tables.measures.trained import Trained
 from shoal.baselines.tables.reproduce import Wish, reproduce
 from shoal.baselines.tables.works import Store, plan, run_all
 from shoal.envs.core import UserError
@@ -447,6 +448,14 @@ def test_a_table_of_ones_own_from_training_to_report(water_table, tmp_path, caps
     page = (tmp_path / "work" / "pool" / "laptop" / "report.html").read_text()
     assert "A pool" in page
     assert "<svg" in page
+    # What was trained can be played on other terms.
+    (folder,) = (tmp_path / "work" / "pool" / "works").iterdir()
+    terms = {"metric": "episode_length", "options": {"max_steps": 5}, "episodes": 4, "seeds": 2}
+    cell = read_table(str(water_table)).cells[0]
+    cell = dataclasses.replace(cell, settings={**cell.settings, **terms})
+    settings = Trained().settings(cell)
+    assert Trained().run(settings, folder, Deadline(), None)
+    assert Trained().read(settings, folder, [cell]) == {cell.id: [5.0, 5.0]}
     # Again: nothing is trained, the same comes out.
     monkeypatch.setattr(Train, "run", lambda *_: pytest.fail("it was trained again"))
     assert run_main(*words) == 0

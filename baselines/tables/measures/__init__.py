@@ -1,4 +1,4 @@
-"""How cells are measured: by playing, training, restraint of trained models, auctions, or the benchmark."""
+"""How cells are measured: by playing, training, training and then playing, auctions, or the benchmark."""
 
 from shoal.baselines.tables.measures.auctions import Auctions
 from shoal.baselines.tables.measures.base import Deadline, Measure, Settings
@@ -6,10 +6,12 @@ from shoal.baselines.tables.measures.bench import Bench
 from shoal.baselines.tables.measures.play import Play
 from shoal.baselines.tables.measures.restraint import Restraint
 from shoal.baselines.tables.measures.train import Train
+from shoal.baselines.tables.measures.trained import Trained
 
 MEASURES: dict[str, Measure] = {
     "play": Play(),
     "train": Train(),
+    "trained": Trained(),
     "restraint": Restraint(),
     "auctions": Auctions(),
     "bench": Bench(),
