@@ -41,7 +41,6 @@ demo: install ## train a small team, evaluate it and draw what it does, in runs/
 # Most programs of the tests run for less time than a CPU takes to compile them well. A jaxlib that does not know
 # these flags refuses to start; it goes without them.
 SOON := soon="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"; \
-	soon="$$soon --xla_cpu_parallel_codegen_split_count=1"; \
 	JAX_PLATFORMS=cpu XLA_FLAGS="$$soon" $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 || soon=; \
 	XLA_FLAGS="$$soon $$XLA_FLAGS"
 

@@ -351,7 +351,18 @@ def _line(comparison: Comparison, task: str, run: MemberResults) -> tuple[np.nda
 
 def profiles(comparison: Comparison, points: int = 101) -> list[dict[str, Any]]:
     """Returns for each algorithm the share of its runs that score at least so much, with pointwise bands."""
-    scores = {name: comparison.scores(name, comparison.played(name)) for name in comparison.algorithms}
+    return profiles_of(
+        {name: comparison.scores(name, comparison.played(name)) for name in comparison.algorithms}, points
+    )
+
+
+def profiles_of(scores: Mapping[str, Sequence[Any]], points: int = 101) -> list[dict[str, Any]]:
+    """Returns performance profiles with pointwise bands, at thresholds over the range of all scores.
+
+    Args:
+        scores: algorithm -> for each task the scores of its runs.
+        points: how many thresholds.
+    """
     everything = np.concatenate([task for tasks in scores.values() for task in tasks])
     thresholds = np.linspace(np.min(everything), np.max(everything), points)
     found = []

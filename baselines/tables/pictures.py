@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import numpy as np
 
 from shoal.baselines import statistics
 from shoal.baselines.tables.assess import Assessment, Results
-
-THRESHOLDS = 101
 
 
 def save_pictures(
@@ -27,6 +25,7 @@ def save_pictures(
     except ImportError:
         return []
     from shoal.baselines.analysis.plots import save_figures
+    from shoal.baselines.comparison import profiles_of
     from shoal.baselines.comparison_plots import curves_figure, profile_figure, styles_of
 
     curves, scores = _curves(found, results), scores_of(found)
@@ -35,7 +34,7 @@ def save_pictures(
         styles = styles_of(dict.fromkeys(curve["algorithm"] for curve in curves))
         figures[f"{prefix}curves"] = curves_figure(curves, styles, "headline metric")
     if len(scores) > 1:
-        figures[f"{prefix}profile"] = profile_figure(_profiles(scores), styles_of(scores), "score")
+        figures[f"{prefix}profile"] = profile_figure(profiles_of(scores), styles_of(scores), "score")
     return save_figures(figures, folder, kinds=("svg",))
 
 
@@ -47,18 +46,6 @@ def scores_of(found: Sequence[Assessment]) -> dict[str, list[tuple[float, ...]]]
         if one.unit == "seed" and len(one.values) > 1 and not one.cell.exact:
             rows.setdefault(one.cell.row, {})[one.cell.column] = one.values
     return {row: list(cells.values()) for row, cells in rows.items() if list(cells) == columns}
-
-
-def _profiles(scores: Mapping[str, Sequence[tuple[float, ...]]]) -> list[dict[str, Any]]:
-    everything = np.concatenate([values for columns in scores.values() for values in columns])
-    thresholds = np.linspace(everything.min(), everything.max(), THRESHOLDS)
-    profiles = []
-    for row, columns in scores.items():
-        shares, low, high = statistics.performance_profile(columns, thresholds)
-        profiles.append(
-            {"algorithm": row, "thresholds": thresholds, "shares": shares, "low": low, "high": high}
-        )
-    return profiles
 
 
 def _curves(found: Sequence[Assessment], results: Results) -> list[dict[str, Any]]:

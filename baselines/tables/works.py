@@ -151,7 +151,7 @@ class Store:
             "unit": measure.unit,
             "values": measure.read(work.settings, folder, work.cells),
             "record": measure.record(work.settings, folder),
-            "seconds": seconds,
+            "seconds": measure.seconds(folder, seconds),
             "date": time.strftime("%Y-%m-%d"),
             "versions": versions(jax.local_devices()),
         }

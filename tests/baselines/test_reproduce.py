@@ -202,6 +202,9 @@ class Counted(Train):
     def record(self, settings, folder):
         return {}
 
+    def seconds(self, folder, spent):
+        return spent
+
     def differences(self, settings, record):
         return []
 
@@ -256,6 +259,10 @@ def test_seeds_that_run_apart_are_one_cell_and_a_larger_scale_goes_on_from_them(
         scale = table.scales[name]
         return assess(table, table.cells, scale, by_cell(plan(table, table.cells, scale), store.result))[0]
 
+    with pytest.raises(UserError, match="seeds_per_run must be at least 1"):
+        Train().settings(
+            dataclasses.replace(table.cells[0], settings={**large[0].cells[0].settings, "seeds_per_run": 0})
+        )
     assert judge("paper").verdict == "not run"
     run_all(small, store, Deadline())
     assert (judge("paper").verdict, len(judge("paper").values)) == ("few seeds", 2)
@@ -454,6 +461,7 @@ def test_a_table_of_ones_own_from_training_to_report(water_table, tmp_path, caps
     cell = read_table(str(water_table)).cells[0]
     cell = dataclasses.replace(cell, settings={**cell.settings, **terms})
     settings = Trained().settings(cell)
+    assert Train().seconds(folder, 0.0) > 0.0  # what a killed call spent is in the run
     assert Trained().run(settings, folder, Deadline(), None)
     assert Trained().read(settings, folder, [cell]) == {cell.id: [5.0, 5.0]}
     # Again: nothing is trained, the same comes out.

@@ -52,7 +52,17 @@ VARIANTS = [
         },
     ),
     ("swarm/synchronization-hard-v1", {"fewest": 2, "num_agents": 6}),  # some are not there at all
-    ("commons/cleanup-v1", {"map": "small", "num_agents": 4, "max_steps": 30, "dirt_delay": 5}),
+    (
+        "commons/cleanup-v1",
+        {
+            "map": "small",
+            "num_agents": 4,
+            "max_steps": 30,
+            "dirt_delay": 5,
+            "reward": "inequity",
+            "smoothing": 0.5,
+        },
+    ),
     (
         "commons/harvest-open-v1",
         {"map": "small", "num_agents": 3, "max_steps": 30, "compat": ("paper",), "reward": "svo"},

@@ -79,6 +79,10 @@ class Measure(ABC):
         """Returns what is kept beside the values, such as ``config`` and ``curves``."""
         return {}
 
+    def seconds(self, folder: Path, spent: float) -> float:
+        """Returns what a finished work took, given the seconds of its calls that were not killed."""
+        return spent
+
     def differences(self, settings: Settings, record: Mapping[str, Any]) -> list[str]:
         """Returns in what a kept record is not what the settings ask for today."""
         return []

@@ -51,6 +51,8 @@ class Train(Measure):
         """See `Measure`."""
         needed(cell, "overrides", "metric")
         own = ("overrides", "seeds_per_run") if "seeds_per_run" in cell.settings else ("overrides",)
+        if cell.settings.get("seeds_per_run", 1) < 1:
+            raise UserError(f"{cell.id}: seeds_per_run must be at least 1")
         return picked(cell, own, {"seeds": 1, "changes": []})
 
     def shares(self, settings: Settings) -> list[Settings]:
@@ -95,6 +97,10 @@ class Train(Measure):
 
         summary, rows = _files(folder / "run")
         return {"config": read_yaml(folder / "run"), "curves": _curves(summary, rows)}
+
+    def seconds(self, folder: Path, spent: float) -> float:
+        """See `Measure`: a run counts on where it was killed."""
+        return max(spent, float(_files(folder / "run")[0]["wall_seconds"]))
 
     def differences(self, settings: Settings, record: Mapping[str, Any]) -> list[str]:
         """See `Measure`."""

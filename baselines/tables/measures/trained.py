@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shoal.baselines.tables.catalogue import Cell
-from shoal.baselines.tables.measures.base import Deadline, Settings, needed, picked
+from shoal.baselines.tables.measures.base import Deadline, Settings, picked
 from shoal.baselines.tables.measures.train import Train
 from shoal.envs.core.errors import UserError
 
@@ -23,7 +23,6 @@ class Trained(Train):
 
     def settings(self, cell: Cell) -> Settings:
         """See `Measure`."""
-        needed(cell, "overrides", "metric")
         return super().settings(cell) | picked(cell, (), {"episodes": 200, "options": {}})
 
     def run(self, settings: Settings, folder: Path, deadline: Deadline, core: int | None) -> bool:
