@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from shoal.algorithms.blocks import episode_batches
 from shoal.algorithms.blocks.distributions import ActionDistribution
 from shoal.algorithms.blocks.encoders import flatten_view
 from shoal.algorithms.blocks.learner import Metrics, Moment, Setting, TrainState, Trajectory
@@ -35,7 +36,7 @@ class NetworkedConfig(PPOConfig):
     """Hyperparameters; floats can be swept in one compiled program."""
 
     # last-neighbour: na2c and fprint do not see it. stale-messages: an episode opens with those of the one
-    # before. lost-batches: the joint structures learn from no rollout that an episode's end cuts.
+    # before. lost-batches: the joint structures learn nothing from what an episode's end leaves of a batch.
     # in-order: consenet averages one agent after the other.
     known_flags: ClassVar[tuple[str, ...]] = ("last-neighbour", "stale-messages", "lost-batches", "in-order")
     paper_flags: ClassVar[tuple[str, ...]] = ("last-neighbour", "lost-batches", "in-order")
@@ -107,6 +108,7 @@ class Networked(PPOLearner):
         )
         # One network to its authors, whose gradient is clipped as one and which is given whole batches only.
         self.joint = structure.hears or structure.consensus
+        self.loses_batches = self.joint and "lost-batches" in self.flags
         self.mixing = graph.consensus("in-order" in self.flags) if structure.consensus else None
 
     @property
@@ -182,11 +184,12 @@ class Networked(PPOLearner):
     ) -> tuple[PyTree, Array, dict[str, Array]]:
         """Samples actions; notes their log-probabilities and the values that all actions together have."""
         moment = with_time(self.prepared(train_state.extra, moment))
+        before = {f"memory/{name}": x for name, x in carry.items()} if self.loses_batches else {}
         carry, hidden, head = self.think(train_state.params, carry, moment)
         distribution = ActionDistribution.from_head(self.space, head, moment.observation.action_mask)
         action, log_prob = distribution.sample_and_log_prob(key)
         value = self.values(train_state.params, hidden, self._one_hot(action))
-        return carry, action[0], {"log_prob": log_prob[0], "value": value[0]}
+        return carry, action[0], {"log_prob": log_prob[0], "value": value[0]} | before
 
     def _one_hot(self, action: Array) -> Array:
         return jax.nn.one_hot(action, self.core.choices)
@@ -213,13 +216,7 @@ class Networked(PPOLearner):
         """As every PPO's; moments know the actions, which critics read."""
         samples, carry = super()._samples(train_state, trajectory)
         samples["moment"] = dataclasses.replace(samples["moment"], state=trajectory.action)
-        if self._loses_batches:
-            samples["weight"] = samples["weight"] * unbroken(trajectory).astype(jnp.float32)[:, None]
         return samples, carry
-
-    @property
-    def _loses_batches(self) -> bool:
-        return self.joint and "lost-batches" in self.flags
 
     def open_optimiser(self, params: PyTree, max_grad_norm: Array) -> PyTree:
         """Returns Adam's opening state; every set of parameters has one, or all together."""
@@ -248,22 +245,45 @@ class Networked(PPOLearner):
     def _agreed(self, leaf: Array) -> Array:
         return jnp.einsum("ij,j...->i...", self.mixing, leaf)
 
+    def init(self, key: Array, hyper: dict[str, Array] | None = None) -> TrainState:
+        """Returns fresh parameters, and with ``lost-batches`` room for the rollout before."""
+        train_state = super().init(key, hyper)
+        if not self.loses_batches:
+            return train_state
+        rollout = self._imagined_rollout(train_state)  # of which only shapes are used
+        return dataclasses.replace(train_state, extra=episode_batches.blank(rollout, _memory(rollout)))
+
+    def _imagined_rollout(self, train_state: TrainState) -> Trajectory:
+        """Returns a rollout of one repeated step."""
+        steps, envs = self.config.rollout_length, self.setting.num_envs
+        agents = len(self.setting.group.indices)
+
+        def alike(tree: PyTree, *lead: int) -> PyTree:
+            return jax.tree.map(lambda x: jnp.broadcast_to(x, (*lead, *x.shape)), tree)
+
+        own, team = jnp.zeros((envs, agents), bool), jnp.zeros((steps, envs), bool)
+        moment = Moment(alike(self.imagine(False)[0], envs), own, own, ())
+        carry = self.initial_carry((envs, agents))
+        _, action, extras = self.explore(train_state, train_state.key, carry, moment)
+        moments, action, extras = alike((moment, action, extras), steps)
+        paid, done = jnp.zeros((steps, envs, agents)), alike(own, steps)
+        return Trajectory(moments, action, extras, paid, team, team, done, team, moment, carry, carry)
+
     def learn(self, train_state: TrainState, trajectory: Trajectory) -> tuple[TrainState, Metrics]:
         """Takes a gradient step; with ``lost-batches`` none where no environment has a whole batch."""
-        learned, metrics = super().learn(train_state, trajectory)
-        if not self._loses_batches:
-            return learned, metrics
-        whole = unbroken(trajectory)
+        if not self.loses_batches:
+            return super().learn(train_state, trajectory)
+        batch, whole, tape = episode_batches.episode_batch(train_state.extra, trajectory, _memory(trajectory))
+        learned, metrics = super().learn(train_state, batch)
         kept = train_state.params, train_state.opt_state
         params, opt_state = select(jnp.any(whole), (learned.params, learned.opt_state), kept)
         metrics["whole_batches"] = jnp.mean(whole.astype(jnp.float32))
-        return dataclasses.replace(learned, params=params, opt_state=opt_state), metrics
+        return dataclasses.replace(learned, params=params, opt_state=opt_state, extra=tape), metrics
 
 
-def unbroken(trajectory: Trajectory) -> Array:
-    """Returns in which environments [E] no episode ends before the last step."""
-    over = trajectory.terminated | trajectory.truncated
-    return ~jnp.any(over[:-1], axis=0)
+def _memory(trajectory: Trajectory) -> dict[str, Array]:
+    """Returns the memory before every step, which `Networked.explore` noted."""
+    return {name: trajectory.extras[f"memory/{name}"] for name in trajectory.carry}
 
 
 @dataclass(frozen=True)

@@ -64,16 +64,20 @@ def dense(p: Any, x: Any) -> Any:
     return x @ np.asarray(p["kernel"]) + np.asarray(p.get("bias", 0.0))
 
 
+def drawn(module: Any, *sizes: int) -> Any:
+    return jax.jit(lambda: module.init(KEY, *sizes))()
+
+
 # The behavioural incentive ----------------------------------------------------------------------------------
 
 
 def test_the_soft_update_of_a_constant() -> None:
     """Fact A3 (1): ten updates towards an even distribution over eight kinds."""
     module = Behaviour("soft", 8, 10)
-    params = jax.tree.map(jnp.zeros_like, module.init(KEY, 6, 4))
-    history = module.start((2,), 6, 4)
+    params = jax.tree.map(jnp.zeros_like, drawn(module, 6, 4))
+    history, step = module.start((2,), 6, 4), jax.jit(module.step)
     for _ in range(10):
-        history = module.step(params["encoder"], history, jnp.ones((2, 6, 4)), RATE)
+        history = step(params["encoder"], history, jnp.ones((2, 6, 4)), RATE)
     np.testing.assert_allclose(history.incentive, 0.125 * (1 - 0.9**10), rtol=1e-5)
     np.testing.assert_allclose(history.incentive[0, 0, 0], 0.08141, atol=1e-5)
 
@@ -93,14 +97,14 @@ def test_the_window_ends_with_what_is_seen_now() -> None:
 
 def test_the_encoder_goes_through_the_window_from_where_it_was_left() -> None:
     module = Behaviour("soft", 3, 4)
-    p = module.init(KEY, 2, 5)["encoder"]
+    p = drawn(module, 2, 5)["encoder"]
     rng = np.random.default_rng(0)
     seen = rng.normal(size=(6, 1, 2, 5)).astype(np.float32)
     history, window, h = module.start((1,), 2, 5), np.zeros((4, 2, 5)), np.zeros((2, 32))
-    beta = np.zeros((2, 3))
-    for step in seen:
-        history = module.step(p, history, jnp.asarray(step), RATE)
-        window = np.concatenate([window[1:], step])
+    beta, step = np.zeros((2, 3)), jax.jit(module.step)
+    for now in seen:
+        history = step(p, history, jnp.asarray(now), RATE)
+        window = np.concatenate([window[1:], now])
         for row in window:
             h = gru(p["params"]["GRU_0"], h, np.maximum(dense(p["params"]["Dense_0"], row), 0))
         scores = np.exp(dense(p["params"]["Dense_1"], h))
@@ -110,11 +114,11 @@ def test_the_encoder_goes_through_the_window_from_where_it_was_left() -> None:
 
 def test_hard_incentives_change_with_whole_segments_only() -> None:
     module = Behaviour("hard", 3, 4)
-    p, history = module.init(KEY, 2, 5)["encoder"], module.start((1,), 2, 5)
-    changed = []
-    for step in range(9):
+    p, history = drawn(module, 2, 5)["encoder"], module.start((1,), 2, 5)
+    changed, step = [], jax.jit(module.step)
+    for i in range(9):
         before = history.incentive
-        history = module.step(p, history, jnp.full((1, 2, 5), step / 9), RATE)
+        history = step(p, history, jnp.full((1, 2, 5), i / 9), RATE)
         changed.append(bool(jnp.any(history.incentive != before)))
     assert changed == [False, False, False, True] * 2 + [False]
     np.testing.assert_allclose(jnp.sum(history.incentive, -1), 1.0, rtol=1e-6)
@@ -124,19 +128,21 @@ def test_hard_incentives_change_with_whole_segments_only() -> None:
 def test_what_follows_another_episode_is_not_foretold(form: str) -> None:
     """Steps whose window belongs to the next episode do not count, nor do those that are told not to."""
     module = Behaviour(form, 3, 4)
-    params = module.init(KEY, 2, 5)
+    params = drawn(module, 2, 5)
     seen = jax.random.normal(KEY, (14, 2, 2, 5))
     keep = jnp.ones((14, 2, 2, module.decoder_width))
     reset = jnp.zeros((14, 2), bool).at[0].set(True)
     counts = jnp.ones((14, 2)).at[:, 1].set(0.0)
 
+    @jax.jit
     def loss(seen: Any, reset: Any) -> Any:
         return module.loss(params, seen, reset, counts, RATE, keep)
 
-    grads = jax.grad(loss)(seen, reset)
+    slope = jax.jit(jax.grad(loss))
+    grads = slope(seen, reset)
     assert jnp.any(grads[:, 0] != 0) and not jnp.any(grads[:, 1])
     # With a new episode at step 9 nothing that is foretold from the first steps depends on what follows.
-    grads = jax.grad(loss)(seen, reset.at[9].set(True))
+    grads = slope(seen, reset.at[9].set(True))
     assert float(loss(seen, jnp.ones_like(reset))) == 0.0  # every step an episode of its own
     assert jnp.any(grads[:9, 0] != 0)
 
@@ -146,10 +152,10 @@ def test_what_follows_another_episode_is_not_foretold(form: str) -> None:
 
 def test_attention_beside_numpy() -> None:
     module = Instant(4, 2)
-    p = module.init(KEY, 3, 5, 2)["attention"]
+    p = drawn(module, 3, 5, 2)["attention"]
     rng = np.random.default_rng(1)
     memory, seen, noise = (rng.normal(size=shape) for shape in ((3, 4), (3, 7), (3, 2)))
-    got = module.step(
+    got = jax.jit(module.step)(
         p, *(jnp.asarray(x[None], jnp.float32) for x in (memory, seen, noise)), jnp.asarray(0.5)
     )
     p = p["params"]
@@ -177,9 +183,9 @@ def test_attention_beside_numpy() -> None:
 def test_empty_slots_have_incentives_too() -> None:
     """Fact A3 (5): there is no mask of presence."""
     module = Instant(4, 2)
-    p = module.init(KEY, 3, 5, 0)["attention"]
+    p = drawn(module, 3, 5, 0)["attention"]
     seen = jnp.zeros((1, 3, 5)).at[0, 0].set(1.0)
-    zeta = module.step(p, jnp.zeros((1, 3, 4)), seen, jnp.zeros((1, 3, 2)), jnp.asarray(0.01))
+    zeta = jax.jit(module.step)(p, jnp.zeros((1, 3, 4)), seen, jnp.zeros((1, 3, 2)), jnp.asarray(0.01))
     assert jnp.any(zeta[0, 1] != 0)
 
 
@@ -271,7 +277,7 @@ def test_layer_normalisation() -> None:
     got, want = (jax.grad(lambda x, f=f: jnp.sum(weigh * f(x) ** 2))(x) for f in (standardised, plain))
     np.testing.assert_allclose(got, want, atol=1e-4)
     layer = NormedInput(3)
-    p = jax.tree.map(lambda leaf: leaf + 0.1, layer.init(KEY, x))
+    p = jax.tree.map(lambda leaf: leaf + 0.1, jax.jit(layer.init)(KEY, x))
     inner = {"scale": p["params"]["scale"], "shift": p["params"]["shift"]}
     normed = LayerNorm().apply({"params": inner}, x)
     np.testing.assert_allclose(

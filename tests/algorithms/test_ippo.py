@@ -49,7 +49,7 @@ def fixed_value_trajectory(program, value):
     from shoal.algorithms.blocks.rollout import open_play, rollout
 
     learner = learner_of(program)
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     head = state.params["params"]["critic_head"]["Dense_1"]
     head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.full_like(head["bias"], value)
     play = open_play(program.venv, program.learners, jax.random.key(1))
@@ -74,7 +74,7 @@ def test_an_agent_that_is_done_is_cut_only_where_rewards_are_its_own(make_progra
 def test_memory_ends_with_the_episode_unless_d1_is_asked_for(make_program, compat, leaks):
     program = make_program(compat=compat)
     learner = learner_of(program)
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     venv = VectorEnv(program.env, 8)
     _, timestep = venv.reset(jax.random.key(1))
     from shoal.algorithms.blocks.learner import Group, moment_of

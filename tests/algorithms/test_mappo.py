@@ -42,7 +42,7 @@ def played(request, recall):
 
     @jax.jit
     def play(key):
-        state = learner.init(key)
+        state = jax.jit(learner.init)(key)
         extra = learner.open_extra(jnp.zeros((1, 3)))
         if learner.normalises:
             extra = normalisation.seen(extra, jax.random.normal(key, (20, 3)) + 1.0)
@@ -85,13 +85,16 @@ def test_minibatches_hold_every_sequence_with_its_own_state(played):
     c, blocks = learner.config, learner.setting.shuffle_groups
     order = shuffles(jax.random.key(3), c.epochs, learner.rows, c.minibatches, blocks)
     assert order.shape == (4, 2, learner.rows // 4)
-    losses, counted = [], 0.0
-    for index in order[:2]:  # one epoch
+
+    @jax.jit
+    def recalled(index):
         batch = learner.minibatch(samples, index)
-        memory = jax.tree.map(lambda leaf, index=index: take(leaf, index), carry)
+        memory = jax.tree.map(lambda leaf: take(leaf, index), carry)
         _, _, value = learner._forward(state.params, memory, batch["moment"])
-        losses.append(np.abs(np.asarray(value - batch["value"])).max())
-        counted += float(batch["weight"].sum())
+        return jnp.abs(value - batch["value"]).max(), batch["weight"].sum()
+
+    losses, counts = zip(*(recalled(index) for index in order[:2]), strict=True)  # one epoch
+    counted = float(sum(counts))
     assert max(losses) < 1e-5 and counted == STEPS * ENVS * 3
 
 
@@ -125,11 +128,12 @@ def moment_where(first, alive):
 )
 def test_the_critic_forgets_where_what_it_judges_begins(recall, config, first, alive, forgets):
     learner = learner_on(recall, num_envs=1, shuffle_groups=1, **config)
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     clean = learner.initial_carry((1, 3))
     dirty = jax.tree.map(jnp.ones_like, clean)
     moment = moment_where(first, alive)
-    values = [learner.explore(state, jax.random.key(1), c, moment)[2]["value"][0] for c in (clean, dirty)]
+    explore = jax.jit(lambda carry: learner.explore(state, jax.random.key(1), carry, moment)[2]["value"][0])
+    values = [explore(carry) for carry in (clean, dirty)]
     np.testing.assert_array_equal(np.atleast_1d(values[0] == values[1]), forgets)
 
 
@@ -143,7 +147,7 @@ def test_a_team_value_learns_the_team_reward(recall):
 
 def test_policies_play_without_the_critic(recall):
     learner = learner_on(recall)
-    params = learner.init(jax.random.key(0)).params
+    params = jax.jit(learner.init)(jax.random.key(0)).params
     policy = learner.policy(learner.acting(params))
     assert "critic" not in learner.acting(params) and not policy.needs_state
     carry = policy.initial_carry((4,))
@@ -171,7 +175,7 @@ def test_state_moments_are_those_of_everything_seen():
 @pytest.mark.parametrize("sharing", ["all", "by_type"])
 def test_actor_and_critic_step_apart(recall, sharing):
     learner = learner_on(recall, sharing=sharing, max_grad_norm=1e-3, critic_learning_rate=0.5)
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     grads = jax.tree.map(jnp.ones_like, state.params)
     grads["actor"] = jax.tree.map(jnp.zeros_like, grads["actor"])
     rates = learner.learning_rates(state.hyper)
@@ -179,7 +183,7 @@ def test_actor_and_critic_step_apart(recall, sharing):
         "learning_rate": 0.002,
         "critic_learning_rate": 0.5,
     }
-    params, _, watch = learner.descend(state.params, state.opt_state, grads, state.hyper, rates)
+    params, _, watch = jax.jit(learner.descend)(state.params, state.opt_state, grads, state.hyper, rates)
     jax.tree.map(np.testing.assert_array_equal, params["actor"], state.params["actor"])
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).min()), params["critic"], state.params["critic"])
     assert min(jax.tree.leaves(moved)) > 0.4  # Adam's first step is the rate, whatever the size
@@ -192,12 +196,11 @@ def program(recall):
     return Program(recall, {"all": (learner.setting.group, learner)}, ENVS, STEPS)
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_an_update_lowers_for(program, platform):
+def test_an_update_lowers_for_every_platform(program):
     state = jax.eval_shape(lambda k: program.init(k), jax.random.split(jax.random.key(0), 1))
     member = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
-    exported = export.export(jax.jit(program.update), platforms=[platform])(member)
-    assert exported.platforms == (platform,)
+    platforms = ("cpu", "cuda", "tpu")
+    assert export.export(jax.jit(program.update), platforms=platforms)(member).platforms == platforms
 
 
 def test_an_update_changes_both_networks_and_the_moments(program):

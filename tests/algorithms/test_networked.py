@@ -15,7 +15,7 @@ from shoal_recall import Recall
 from shoal.algorithms.blocks.learner import Group, Moment, Setting, TrainState, Trajectory, hyper_of
 from shoal.algorithms.blocks.messages.graph import Graph
 from shoal.algorithms.blocks.networks import NetworkConfig
-from shoal.algorithms.networked import Networked, NetworkedConfig, unbroken
+from shoal.algorithms.networked import Networked, NetworkedConfig
 from shoal.algorithms.training import Program
 from shoal.baselines.composition import compose
 from shoal.envs.core import Observation, UserError, make
@@ -325,21 +325,22 @@ def moved(before: Any, after: Any) -> bool:
 
 
 def test_lost_batches(chain: Any, played: Any) -> None:
-    """What an episode's end cuts teaches joint structures nothing; one after the last step is none."""
-    _, state, trajectory = played
-    ends = jnp.zeros((4, 3), bool).at[1, 0].set(True).at[3, 1].set(True)
-    given = replace(trajectory, terminated=ends, truncated=jnp.zeros_like(ends))
-    assert unbroken(given).tolist() == [False, True, True]
+    """What an end leaves of a batch teaches joint structures nothing; a batch that it closes is whole."""
+    _, state, trajectory = played  # episodes of two steps
     losing = learner_of(chain, "neurcomm", compat=("lost-batches",))
     learn = jax.jit(losing.learn)
+    sizes = {"memory/h": HIDDEN, "memory/c": HIDDEN, "memory/policy": CHOICES}
+    noted = {name: jnp.zeros((STEPS, ENVS, AGENTS, size)) for name, size in sizes.items()}
+    trajectory = replace(trajectory, extras=trajectory.extras | noted)
+    state = replace(state, extra=jax.jit(losing.init)(KEY).extra)
     after, metrics = learn(state, trajectory)
     assert float(metrics["whole_batches"]) == 0.0 and int(after.updates) == int(state.updates) + 1
     kept = (state.params, state.opt_state)
     assert not moved((after.params, after.opt_state), kept)
-    whole = replace(trajectory, terminated=trajectory.terminated.at[:, 0].set(False))
+    whole = replace(trajectory, terminated=trajectory.terminated.at[:-1, 0].set(False))
     after, metrics = learn(state, whole)
-    assert float(metrics["whole_batches"]) == 0.5 and moved(after.params, state.params)
-    assert not learner_of(chain, "na2c", compat=("paper",))._loses_batches
+    assert float(metrics["whole_batches"]) == pytest.approx(1 / ENVS) and moved(after.params, state.params)
+    assert not learner_of(chain, "na2c", compat=("paper",)).loses_batches
 
 
 def test_the_policy_plays(played: Any) -> None:

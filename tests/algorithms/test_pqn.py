@@ -33,7 +33,7 @@ def learner_of(program):
 
 
 def played(program, play=None):
-    state = learner_of(program).init(jax.random.key(0))
+    state = jax.jit(learner_of(program).init)(jax.random.key(0))
     play = open_play(program.venv, program.learners, jax.random.key(1)) if play is None else play
     play, trajectories, _ = rollout(
         program.venv, program.learners, {"all": state}, play, jax.random.key(2), 6

@@ -49,7 +49,7 @@ def learner_of(program):
 
 def played(program, seed=1, length=6):
     """One rollout and the state that it was played with."""
-    state = learner_of(program).init(jax.random.key(0))
+    state = jax.jit(learner_of(program).init)(jax.random.key(0))
     play = open_play(program.venv, program.learners, jax.random.key(seed))
     key = jax.random.key(seed + 1)
     return rollout(program.venv, program.learners, {"all": state}, play, key, length)[1]["all"], state
@@ -135,7 +135,9 @@ def test_the_replay_holds_what_was_played(kind):
         np.testing.assert_array_equal(rows.ended, trajectory.terminated)
         np.testing.assert_array_equal(rows.cut, trajectory.terminated | trajectory.truncated)
         np.testing.assert_array_equal(rows.state[:-1], trajectory.moment.state)
-    held = learner.replay.add(learner.init(jax.random.key(0)).extra["replay"], learner.sequences(trajectory))
+    held = learner.replay.add(
+        jax.jit(learner.init)(jax.random.key(0)).extra["replay"], learner.sequences(trajectory)
+    )
     drawn = learner.replay.sample(held, jax.random.key(3))
     same = (drawn.view[:, :, None] == rows.view[:, None]).all(axis=(0, 3, 4))  # [drawn, environment]
     assert same.any(axis=1).all()
@@ -200,7 +202,7 @@ def test_defects_can_be_restored():
 
 def constant(learner, value):
     """Parameters with which every action is worth ``value``."""
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     head = state.params["agent"]["params"]["Dense_0"]
     head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.full_like(head["bias"], value)
     return state
@@ -311,7 +313,7 @@ def test_one_compilation_and_members_equal_runs_of_their_own(qmix, after_one_two
 
 def test_part_of_the_target_network_can_be_moved():
     learner = learner_of(make(tau=0.25))
-    state = learner.init(jax.random.key(0))
+    state = jax.jit(learner.init)(jax.random.key(0))
     ones, twos = {"x": jnp.ones(3)}, {"x": jnp.full(3, 2.0)}
     np.testing.assert_allclose(learner.next_target(ones, twos, state)["x"], 1.25)
     late = state.replace(updates=state.updates + 1)
@@ -330,7 +332,7 @@ def test_an_update_lowers_for_every_platform(kind, sharing):
 def test_the_replay_is_counted_before_it_is_made():
     program = make(QMIX)
     learner = learner_of(program)
-    held = learner.init(jax.random.key(0)).extra["replay"]
+    held = jax.jit(learner.init)(jax.random.key(0)).extra["replay"]
     assert learner.replay_bytes() == sum(x.nbytes for x in jax.tree.leaves(held))
 
 

@@ -30,7 +30,7 @@ def played(request):
 
     @jax.jit
     def play(key):
-        state = learner.init(key)
+        state = jax.jit(learner.init)(key)
         _, trajectories, _ = rollout(venv, owned, {"all": state}, open_play(venv, owned, key), key, STEPS)
         return state, *learner._samples(state, trajectories["all"])
 

@@ -98,12 +98,11 @@ def test_finished_episodes_are_counted(program, after_four):
     assert all(np.isfinite(value).all() for value in metrics["all"].values())
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_an_update_lowers_for(program, platform):
+def test_an_update_lowers_for_every_platform(program):
     state = jax.eval_shape(lambda k: program.init(k), keys(0))
     member = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
-    exported = export.export(jax.jit(program.update), platforms=[platform])(member)
-    assert exported.platforms == (platform,)
+    platforms = ("cpu", "cuda", "tpu")
+    assert export.export(jax.jit(program.update), platforms=platforms)(member).platforms == platforms
 
 
 def test_agents_must_be_owned_once(make_program, program):
