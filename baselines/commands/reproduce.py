@@ -90,7 +90,8 @@ def reproduce(
     _take([table.name for table in tables], merge or [], output)
     reports = []
     for table in tables:
-        done = work.reproduce(table, wish, partial(console.print, f"{table.name}:"))
+        with deadline.heeding_sigterm():
+            done = work.reproduce(table, wish, partial(console.print, f"{table.name}:"))
         reports.append(_report(done))
         if not json:
             _print_cells(f"{table.title} ({scale})", done.found)

@@ -49,8 +49,7 @@ def test_a_set_network_plays_teams_that_it_was_not_trained_with(shoal_cli, tmp_p
     )  # fmt: skip
     run, flat = tmp_path / "set", tmp_path / "flat"
     assert shoal_cli("train", *common, "network=set", "env.view=entities", f"output_dir={run}")[0] == 0
-    sizes = ("env.allies=3m,5m", "env.enemies=3m,4m", "--episodes", 2)
-    status, out, _ = shoal_cli("evaluate", run, *sizes)
+    status, out, _ = shoal_cli("evaluate", run, "env.allies=3m", "env.enemies=4m", "--episodes", 2)
     assert status == 0 and "win_rate" in out and "3m" in out and "4m" in out
     assert shoal_cli("train", *common, "network=mlp", f"output_dir={flat}")[0] == 0
     status, _, err = shoal_cli("evaluate", flat, "env.allies=3m", "env.enemies=3m", "--episodes", 2)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import yaml
@@ -393,6 +395,21 @@ def test_a_training_whose_parent_was_killed_is_stopped_before_it_goes_on(tmp_pat
         for process in (orphan, stranger):
             process.kill()
             process.wait()
+
+
+def test_sigterm_is_a_deadline_for_what_trains(tmp_path, monkeypatch):
+    from shoal.baselines.tables.measures import train
+
+    sleeper = tmp_path / "python"
+    sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(sleeper))
+    deadline = Deadline()
+    with deadline.heeding_sigterm():
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        begun = time.monotonic()
+        assert train._supervised(["train"], tmp_path / "log", deadline, None) == 143
+        assert deadline.passed and time.monotonic() - begun < 30
 
 
 def test_a_part_that_is_published_later_joins_what_was_kept(trained, tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +24,16 @@ class Deadline:
     """When to stop, by the monotonic clock; None: never."""
 
     at: float | None = None
+    called: threading.Event = field(default_factory=threading.Event)  # it has come, whatever the clock says
+
+    @contextlib.contextmanager
+    def heeding_sigterm(self) -> Iterator[None]:
+        """Within it SIGTERM is the deadline, as schedulers mean it; for the main thread."""
+        before = signal.signal(signal.SIGTERM, lambda *_: self.called.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
@@ -30,6 +43,8 @@ class Deadline:
     @property
     def left(self) -> float | None:
         """Seconds left, at least 0."""
+        if self.called.is_set():
+            return 0.0
         return None if self.at is None else max(0.0, self.at - time.monotonic())
 
     @property

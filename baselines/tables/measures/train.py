@@ -19,6 +19,7 @@ from shoal.baselines.tables.measures.base import Deadline, Measure, Settings, ne
 from shoal.envs.core.errors import UserError
 
 GRACE = 300.0  # seconds that a run has to save and stop
+GLANCE = 0.5  # seconds between looks at the deadline
 PID = "pid"  # of the process that trains, in the work's folder
 POINTS = 40  # of a kept curve
 # What a configuration may differ in and still be the same experiment.
@@ -178,7 +179,7 @@ def _supervised(words: Sequence[str], log: Path, deadline: Deadline, core: int |
         if core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, {core})
         try:
-            return process.wait(deadline.left)
+            return _end_of(process, deadline)
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as stop:
             process.send_signal(signal.SIGTERM)
             try:
@@ -189,6 +190,17 @@ def _supervised(words: Sequence[str], log: Path, deadline: Deadline, core: int |
             if isinstance(stop, KeyboardInterrupt):
                 raise
             return 143 if status < 0 else status
+
+
+def _end_of(process: subprocess.Popen[bytes], deadline: Deadline) -> int:
+    """Waits for a process; raises TimeoutExpired at the deadline."""
+    while True:
+        left = deadline.left
+        try:
+            return process.wait(GLANCE if left is None else min(left, GLANCE))
+        except subprocess.TimeoutExpired:
+            if deadline.passed:
+                raise
 
 
 def _files(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
