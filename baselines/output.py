@@ -35,13 +35,16 @@ def print_json(value: Any) -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """Prints a table for people on standard output; columns named in ``right`` are aligned to the right."""
+    """Prints a table for people on standard output; columns named in ``right`` are aligned to the right.
+
+    A title wider than its table stays on one line.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", show_header=any(columns), box=box.SIMPLE_HEAD)
+    table = Table(show_header=any(columns), box=box.SIMPLE_HEAD)
     for place, column in enumerate(columns):
         # The first column names the row: it is never broken, so that it can be copied.
         table.add_column(column, justify="right" if place in right else "left", no_wrap=place == 0)
@@ -50,6 +53,7 @@ def print_table(
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=WIDTH)
+    console.print(Text(title, style="table.title"), soft_wrap=True)
     console.print(table)
 
 

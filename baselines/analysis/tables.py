@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from shoal.baselines.output import number, print_table
@@ -25,7 +25,7 @@ def _print_restraint(report: Mapping[str, Any]) -> None:
     heads = ["restraint"] if by is None else [f"{value:g}" for value in columns]
     cells = [(row, *map(_restraint, found)) for row, found in rows.items()]
     title = f"{report['env']}: mean restraint{f' by {by}' if by else ''} (cooperators/defectors)"
-    _print_titled(title, ("", *heads), cells, right=tuple(range(1, len(heads) + 1)))
+    print_table(title, ("", *heads), cells, right=tuple(range(1, len(heads) + 1)))
 
 
 def _restraint(cell: Mapping[str, Any]) -> str:
@@ -43,7 +43,7 @@ def _print_published(report: Mapping[str, Any]) -> None:
         rows.append(("", "verdict", *(_verdict(cell) for cell in cells)))
     heads = ("", report["column"], *(f"{value:g}" for value in columns))
     title = f"Beside what was published: {report['published']['source']}"
-    _print_titled(title, heads, rows, right=tuple(range(2, len(heads))))
+    print_table(title, heads, rows, right=tuple(range(2, len(heads))))
 
 
 def _verdict(cell: Mapping[str, Any]) -> str:
@@ -67,7 +67,7 @@ def _print_diagram(diagram: Mapping[str, Any], report: Mapping[str, Any]) -> Non
     heads = ("c", "runs", "R_c(c)", "R_d(c)", "all", "restraint of cooperators", "of defectors")
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in diagram["numbers"].items())
     title = f"{report['env']}: {diagram['name']}, payoffs when c agents cooperate ({numbers})"
-    _print_titled(title, heads, rows, right=tuple(range(1, len(heads))))
+    print_table(title, heads, rows, right=tuple(range(1, len(heads))))
     _print_payoffs(diagram)
     held = diagram["conditions"]
     shown = ("c1", "c2", "c3", "fear", "greed")
@@ -82,15 +82,7 @@ def _print_diagram(diagram: Mapping[str, Any], report: Mapping[str, Any]) -> Non
 def _print_payoffs(diagram: Mapping[str, Any]) -> None:
     names = ("others", "cooperate", "defect", "temptation")
     rows = [(str(row["others"]), *(number(row[name]) for name in names[1:])) for row in diagram["payoffs"]]
-    _print_titled("What one agent chooses between, by others who cooperate", names, rows, right=range(4))
-
-
-def _print_titled(
-    title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]
-) -> None:
-    """As `print_table`, but a title wider than its table stays on one line."""
-    print(title)
-    print_table("", heads, rows, right)
+    print_table("What one agent chooses between, by others who cooperate", names, rows, right=range(4))
 
 
 def _spread(diagram: Mapping[str, Any], kind: str, place: int) -> str:

@@ -90,7 +90,8 @@ def evaluate(
     if json:
         return print_json(report)
     how = "greedy" if report["greedy"] else "sampling"
-    title = f"{report['env']}: {report['policy']}, {how}, {report['episodes']} episodes, seed {seed}"
+    task = " ".join([report["env"], *(f"env.{name}={value}" for name, value in options.items())])
+    title = f"{task}: {report['policy']}, {how}, {report['episodes']} episodes, seed {seed}"
     rows = [
         (name, number(cell["mean"]), number(cell["iqm"]), _interval(cell["ci95"]))
         for name, cell in report["metrics"].items()
