@@ -18,6 +18,7 @@ from jax import Array
 from shoal.algorithms.blocks import episode_batches
 from shoal.algorithms.blocks.distributions import ActionDistribution
 from shoal.algorithms.blocks.encoders import flatten_view
+from shoal.algorithms.blocks.episode_batches import FILLED, WHOLE, Beyond
 from shoal.algorithms.blocks.learner import Metrics, Moment, Setting, TrainState, Trajectory
 from shoal.algorithms.blocks.messages.core import HearingCore
 from shoal.algorithms.blocks.messages.graph import Graph
@@ -30,16 +31,21 @@ from shoal.envs.core import Discrete, Key, Observation, Policy, PyTree, UserErro
 from shoal.envs.core.errors import nearest
 from shoal.envs.core.types import select
 
+PAID, FADE = "beyond/paid", "beyond/fade"
+
 
 @dataclass(frozen=True)
 class NetworkedConfig(PPOConfig):
     """Hyperparameters; floats can be swept in one compiled program."""
 
     # last-neighbour: na2c and fprint do not see it. stale-messages: an episode opens with those of the one
-    # before. lost-batches: the joint structures learn nothing from what an episode's end leaves of a batch.
-    # in-order: consenet averages one agent after the other.
-    known_flags: ClassVar[tuple[str, ...]] = ("last-neighbour", "stale-messages", "lost-batches", "in-order")
-    paper_flags: ClassVar[tuple[str, ...]] = ("last-neighbour", "lost-batches", "in-order")
+    # before. lost-batches: the joint structures learn nothing from what an episode's end leaves of a batch;
+    # cropped-batches: the others fill it up from the next episode and drop what is over. in-order: consenet
+    # averages one agent after the other.
+    known_flags: ClassVar[tuple[str, ...]] = (
+        "last-neighbour", "stale-messages", "lost-batches", "cropped-batches", "in-order",
+    )  # fmt: skip
+    paper_flags: ClassVar[tuple[str, ...]] = ("last-neighbour", "lost-batches", "cropped-batches", "in-order")
 
     structure: str = "neurcomm"  # who tells whom what: ia2c, na2c, fprint, consenet, commnet, dial, neurcomm
     learning_rate: float = 1e-3
@@ -108,7 +114,8 @@ class Networked(PPOLearner):
         )
         # One network to its authors, whose gradient is clipped as one and which is given whole batches only.
         self.joint = structure.hears or structure.consensus
-        self.loses_batches = self.joint and "lost-batches" in self.flags
+        kind, flag = (WHOLE, "lost-batches") if self.joint else (FILLED, "cropped-batches")
+        self.batches = kind if flag in self.flags else None  # None: rollouts, whatever ends within them
         self.mixing = graph.consensus("in-order" in self.flags) if structure.consensus else None
 
     @property
@@ -184,7 +191,7 @@ class Networked(PPOLearner):
     ) -> tuple[PyTree, Array, dict[str, Array]]:
         """Samples actions; notes their log-probabilities and the values that all actions together have."""
         moment = with_time(self.prepared(train_state.extra, moment))
-        before = {f"memory/{name}": x for name, x in carry.items()} if self.loses_batches else {}
+        before = {f"memory/{name}": x for name, x in carry.items()} if self.batches else {}
         carry, hidden, head = self.think(train_state.params, carry, moment)
         distribution = ActionDistribution.from_head(self.space, head, moment.observation.action_mask)
         action, log_prob = distribution.sample_and_log_prob(key)
@@ -210,7 +217,10 @@ class Networked(PPOLearner):
         last = with_time(self.prepared(train_state.extra, trajectory.last))
         _, hidden, head = self.think(train_state.params, trajectory.last_carry, last)
         acts = self.chances(head, last.observation.action_mask)
-        return self.values(train_state.params, hidden, acts)[0]
+        value = self.values(train_state.params, hidden, acts)[0]
+        if PAID not in trajectory.extras:
+            return value
+        return trajectory.extras[PAID] + trajectory.extras[FADE] * value
 
     def _samples(self, train_state: TrainState, trajectory: Trajectory) -> tuple[dict[str, Any], PyTree]:
         """As every PPO's; moments know the actions, which critics read."""
@@ -246,12 +256,13 @@ class Networked(PPOLearner):
         return jnp.einsum("ij,j...->i...", self.mixing, leaf)
 
     def init(self, key: Array, hyper: dict[str, Array] | None = None) -> TrainState:
-        """Returns fresh parameters, and with ``lost-batches`` room for the rollout before."""
+        """Returns fresh parameters, and where batches are cut room for the rollouts before."""
         train_state = super().init(key, hyper)
-        if not self.loses_batches:
+        if self.batches is None:
             return train_state
         rollout = self._imagined_rollout(train_state)  # of which only shapes are used
-        return dataclasses.replace(train_state, extra=episode_batches.blank(rollout, _memory(rollout)))
+        tape = episode_batches.blank(rollout, _memory(rollout), self.batches)
+        return dataclasses.replace(train_state, extra=tape)
 
     def _imagined_rollout(self, train_state: TrainState) -> Trajectory:
         """Returns a rollout of one repeated step."""
@@ -270,15 +281,26 @@ class Networked(PPOLearner):
         return Trajectory(moments, action, extras, paid, team, team, done, team, moment, carry, carry)
 
     def learn(self, train_state: TrainState, trajectory: Trajectory) -> tuple[TrainState, Metrics]:
-        """Takes a gradient step; with ``lost-batches`` none where no environment has a whole batch."""
-        if not self.loses_batches:
+        """Takes a gradient step; where batches are cut, none if no environment has completed one."""
+        if self.batches is None:
             return super().learn(train_state, trajectory)
-        batch, whole, tape = episode_batches.episode_batch(train_state.extra, trajectory, _memory(trajectory))
+        tape, memory = train_state.extra, _memory(trajectory)
+        batch, beyond, whole, tape = episode_batches.episode_batch(tape, trajectory, memory, self.batches)
+        if self.batches == FILLED:
+            batch = self._with_beyond(batch, beyond, train_state.hyper["gamma"])
         learned, metrics = super().learn(train_state, batch)
         kept = train_state.params, train_state.opt_state
         params, opt_state = select(jnp.any(whole), (learned.params, learned.opt_state), kept)
         metrics["whole_batches"] = jnp.mean(whole.astype(jnp.float32))
         return dataclasses.replace(learned, params=params, opt_state=opt_state, extra=tape), metrics
+
+    def _with_beyond(self, batch: Trajectory, beyond: Beyond, gamma: Array) -> Trajectory:
+        """Notes what of the return after a batch was paid [E, G], and what the value after that counts."""
+        later = gamma ** jnp.arange(len(beyond.reward), dtype=jnp.float32)
+        paid = jnp.tensordot(later, beyond.reward, axes=1)
+        over = beyond.terminated if self.setting.final_observations else beyond.over
+        fade = jnp.where(over, 0.0, gamma ** beyond.steps.astype(jnp.float32))
+        return dataclasses.replace(batch, extras=batch.extras | {PAID: paid, FADE: fade[:, None]})
 
 
 def _memory(trajectory: Trajectory) -> dict[str, Array]:

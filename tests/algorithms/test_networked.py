@@ -12,6 +12,7 @@ import pytest
 from jax import export
 from shoal_recall import Recall
 
+from shoal.algorithms.blocks.episode_batches import Beyond
 from shoal.algorithms.blocks.learner import Group, Moment, Setting, TrainState, Trajectory, hyper_of
 from shoal.algorithms.blocks.messages.graph import Graph
 from shoal.algorithms.blocks.networks import NetworkConfig
@@ -340,7 +341,34 @@ def test_lost_batches(chain: Any, played: Any) -> None:
     whole = replace(trajectory, terminated=trajectory.terminated.at[:-1, 0].set(False))
     after, metrics = learn(state, whole)
     assert float(metrics["whole_batches"]) == pytest.approx(1 / ENVS) and moved(after.params, state.params)
-    assert not learner_of(chain, "na2c", compat=("paper",)).loses_batches
+
+
+def test_cropped_batches(chain: Any, played: Any) -> None:
+    """The others fill batches up from the next episode; what is over counts in the returns."""
+    _, state, trajectory = played  # episodes of two steps
+    learner = learner_of(chain, "na2c", compat=("cropped-batches",))
+    assert learner_of(chain, "na2c", compat=("paper",)).batches == learner.batches
+    assert learner_of(chain, "dial", compat=("cropped-batches",)).batches is None
+    state = jax.jit(learner.init)(KEY)
+    carry = learner.initial_carry((ENVS, AGENTS))
+    noted = {f"memory/{name}": jnp.zeros((STEPS, *leaf.shape)) for name, leaf in carry.items()}
+    trajectory = replace(
+        trajectory,
+        extras=trajectory.extras | noted,
+        carry=carry,
+        last_carry=jax.tree.map(jnp.ones_like, carry),
+    )
+    after, metrics = jax.jit(learner.learn)(state, trajectory)
+    assert float(metrics["whole_batches"]) == 1.0 and moved(after.params, state.params)
+
+    reward = jnp.zeros((STEPS, ENVS, AGENTS)).at[0].set(1.0).at[1].set(2.0)
+    ended = jnp.arange(ENVS) == 0
+    beyond = Beyond(reward, jnp.full(ENVS, 2), ended, ended)
+    batch = learner._with_beyond(trajectory, beyond, jnp.asarray(0.9))
+    value = jax.jit(learner.last_value)
+    plain, longer = value(state, trajectory), value(state, batch)
+    np.testing.assert_allclose(longer[0], 1.0 + 0.9 * 2.0, rtol=1e-6)
+    np.testing.assert_allclose(longer[1:], 2.8 + 0.81 * plain[1:], rtol=1e-6)
 
 
 def test_the_policy_plays(played: Any) -> None:
