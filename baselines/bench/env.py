@@ -15,13 +15,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoal.algorithms.blocks.effort import EFFORTS
 from shoal.baselines.bench.processes import HOST_SUITES
 from shoal.baselines.bench.report import envelope, side
 from shoal.baselines.bench.subjects import has_peer, plays_the_same
 from shoal.baselines.bench.worker import Worker
 from shoal.baselines.devices import core_count
 from shoal.baselines.output import say_on_stderr
-from shoal.envs.core.errors import UserError
+from shoal.envs.core.errors import UserError, nearest
 from shoal.envs.core.registry import make, resolve
 
 BATCHES = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -67,6 +68,7 @@ def bench_envs(
     seconds: float = 5.0,
     repeats: int = 5,
     say: Say = say_on_stderr,
+    effort: str = "full",
 ) -> dict[str, Any]:
     """Measures environments and returns what ``--json`` prints.
 
@@ -77,12 +79,16 @@ def bench_envs(
         seconds: length of a timed repeat, about.
         repeats: timed repeats of each suite.
         say: takes a line about what goes on.
+        effort: how hard a CPU's compiler tries for ours, of ``EFFORTS``; for a peer it tries as it does by
+            itself.
 
     Raises:
-        UserError: for unknown names, a peer that is absent, a suite that fails.
+        UserError: for unknown names and efforts, a peer that is absent, a suite that fails.
     """
     if repeats < 1 or not seconds > 0:
         raise UserError("repeats must be at least 1 and seconds above 0")
+    if effort not in EFFORTS:
+        raise UserError(f"effort={effort!r} is not one of {', '.join(EFFORTS)}{nearest(effort, EFFORTS)}")
     ids = [resolve(id) for id in env_ids]
     rows = []
     for id in ids:
@@ -90,22 +96,20 @@ def bench_envs(
         if against is not None and peer is None:
             say(f"{id}: {against} has no such task, so it is measured alone")
         for size in [None] if sizes is None else sizes:
-            rows.append(_row(id, size, peer, seconds, repeats, say))
+            rows.append(_row(id, size, peer, seconds, repeats, say, effort))
     with Worker(task="limits", suite="shoal") as worker:
         say("measuring how fast this machine copies and multiplies")
         return envelope(rows, worker.ask(ask="limits"))
 
 
 def _row(
-    id: str, size: int | None, peer: str | None, seconds: float, repeats: int, say: Say
+    id: str, size: int | None, peer: str | None, seconds: float, repeats: int, say: Say, effort: str
 ) -> dict[str, Any]:
     """Measures one row: each suite prepared, then repeats in turns."""
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(Worker(task="env", suite=suite, env=id))
-            for suite in ("shoal", peer)
-            if suite is not None
-        ]
+        workers = [stack.enter_context(Worker(task="env", suite="shoal", env=id, effort=effort))]
+        if peer is not None:
+            workers.append(stack.enter_context(Worker(task="env", suite=peer, env=id)))
         rates = _finished_rates(workers, id, say) if peer is not None and plays_the_same(peer) else None
         sides = [
             _best(worker, id, seconds, say) if size is None else _prepared(worker, id, size, seconds, say)
@@ -118,6 +122,7 @@ def _row(
         ours, theirs = sides[0], sides[1] if peer is not None else None
         speed = statistics.median(ours.rates)
         row: dict[str, Any] = {"kind": "env", "env": id, "algorithm": None, "num_envs": ours.num_envs}
+        row |= {"compile_effort": effort}
         row |= side(speed, ours.prepared, ours.rates)
         row |= {"peer": None, "ratio": None}
         if theirs is not None:

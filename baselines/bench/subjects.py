@@ -52,8 +52,8 @@ class Subject:
     devices: tuple[Any, ...]
     num_envs: int
 
-    def compile(self) -> Compiled:
-        """Compiles opening and stepping ahead of time."""
+    def compile(self, options: dict[str, Any] | None = None) -> Compiled:
+        """Compiles opening and stepping ahead of time, with ``options`` for XLA."""
         mesh = Mesh(np.asarray(self.devices), ("env",))
         split, whole = NamedSharding(mesh, PartitionSpec("env")), NamedSharding(mesh, PartitionSpec())
 
@@ -79,12 +79,12 @@ class Subject:
         key = jax.random.key(0)
         shapes = jax.eval_shape(begin, key)
         layout = jax.tree.map(lambda _: split, shapes).replace(key=whole, clock=whole)
-        opened = jax.jit(begin, out_shardings=layout).lower(key).compile()
+        opened = jax.jit(begin, out_shardings=layout).lower(key).compile(options)
         placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, layout)
         stepped = jax.jit(advance, donate_argnums=0, out_shardings=layout)
         traced = stepped.trace(placed, jax.ShapeDtypeStruct((), jnp.int32))
         equations = primitives(traced.jaxpr.jaxpr).total()
-        return Compiled(opened, traced.lower().compile(), equations)
+        return Compiled(opened, traced.lower().compile(options), equations)
 
 
 def checksum(returned: PyTree, num_envs: int) -> Array:

@@ -83,13 +83,19 @@ ANSWER = "shoal-bench-answer "
 class EnvTask:
     """Times an environment batch."""
 
-    def __init__(self, suite: str, env: str) -> None:
-        """Starts the backend the suite's own way: ours with a device per core on CPU."""
+    def __init__(self, suite: str, env: str, effort: str | None = None) -> None:
+        """Starts the backend the suite's own way: ours with a device per core on CPU.
+
+        Args:
+            suite: whose environments they are.
+            env: an id.
+            effort: how hard a CPU's compiler tries, of ``EFFORTS``; None: as it does by itself.
+        """
         if suite == "shoal":
             from shoal.baselines import devices
 
             devices.start()
-        self.suite, self.env = suite, env
+        self.suite, self.env, self.effort = suite, env, effort
         self.num_envs = 0
         self.prepared: dict[str, Any] = {}
         self.stand: Any = None
@@ -112,7 +118,7 @@ class EnvTask:
         subject = SUBJECTS[self.suite](self.env, num_envs)  # imports libraries, so it is not timed
         began = time.perf_counter()
         with programs() as parts:
-            self.opened, self.stepped, equations = subject.compile()
+            self.opened, self.stepped, equations = subject.compile(self._options())
         seconds = time.perf_counter() - began
         self.num_envs = num_envs
         self.restart()
@@ -130,6 +136,15 @@ class EnvTask:
             "step_bytes": None if costs is None else costs[1] / each,
         }
         return self.prepared
+
+    def _options(self) -> dict[str, Any] | None:
+        import jax
+
+        from shoal.algorithms.blocks.effort import EFFORTS, compiler_options
+
+        if self.effort is None:
+            return None
+        return compiler_options(EFFORTS[self.effort], jax.default_backend())
 
     def restart(self) -> dict[str, Any]:
         """Opens the batch anew."""
@@ -293,11 +308,11 @@ class LimitsTask:
         return costs.limits()
 
 
-def env_task(suite: str, env: str) -> Any:
+def env_task(suite: str, env: str, effort: str | None = None) -> Any:
     """Returns what times a suite's environments: compiled, or in processes of their own."""
     from shoal.baselines.bench.processes import HOST_SUITES, HostEnvTask
 
-    return HostEnvTask(suite, env) if suite in HOST_SUITES else EnvTask(suite, env)
+    return HostEnvTask(suite, env) if suite in HOST_SUITES else EnvTask(suite, env, effort)
 
 
 TASKS: dict[str, Callable[..., Any]] = {

@@ -35,6 +35,9 @@ def bench_env(
     against: Against = None,
     seconds: Annotated[float, typer.Option(help="Length of a timed repeat, about.")] = 5.0,
     repeats: Repeats = 5,
+    effort: Annotated[
+        str, typer.Option(help="How hard a CPU's compiler tries for ours: full, or quick, in half the time.")
+    ] = "full",
     json: Json = False,
     markdown: Markdown = False,
 ) -> None:
@@ -45,7 +48,7 @@ def bench_env(
     from shoal.baselines.bench.env import bench_envs
 
     sizes = None if num_envs is None else _sizes(num_envs)
-    report = bench_envs(envs, sizes, against, seconds=seconds, repeats=repeats)
+    report = bench_envs(envs, sizes, against, seconds=seconds, repeats=repeats, effort=effort)
     _print(report, json, markdown)
 
 

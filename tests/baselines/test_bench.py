@@ -96,13 +96,20 @@ def test_repeats_take_about_the_time_asked_for():
 
 def test_rows_pair_medians_of_repeats_in_turns(monkeypatch):
     log: list[str] = []
+    efforts = {}
     slow = dict.fromkeys(bench_env.BATCHES, 50.0)
     speeds = {"shoal": slow | {128: 600.0}, "jaxmarl": slow | {64: 200.0}}
     monkeypatch.setattr(
-        bench_env, "Worker", lambda task, suite, env="": FakeWorker(suite, speeds[suite], log=log)
+        bench_env,
+        "Worker",
+        lambda task, suite, env="", effort=None: (
+            efforts.update({(task, suite): effort}) or FakeWorker(suite, speeds[suite], log=log)
+        ),
     )
-    (row,) = bench_env.bench_envs(["combat/smax-3m"], None, "jaxmarl", 5.0, 3, quiet)["rows"]
-    assert row.keys() >= ROW
+    made = bench_env.bench_envs(["combat/smax-3m"], None, "jaxmarl", 5.0, 3, quiet, effort="quick")
+    (row,) = made["rows"]
+    assert row.keys() >= ROW and row["compile_effort"] == "quick"
+    assert efforts[("env", "shoal")] == "quick" and efforts[("env", "jaxmarl")] is None
     assert (row["env"], row["num_envs"], row["peer"]["num_envs"]) == ("combat/smax-3m-v1", 128, 64)
     assert row["steps_per_second"] == pytest.approx(600.0)
     assert row["ratio"] == pytest.approx(3.0)
@@ -113,7 +120,9 @@ def test_rows_pair_medians_of_repeats_in_turns(monkeypatch):
 def test_different_games_are_not_comparable(monkeypatch):
     finished = {"shoal": 1.0, "jaxmarl": 1.5}  # 3.5 sigma apart
     monkeypatch.setattr(
-        bench_env, "Worker", lambda task, suite, env="": FakeWorker(suite, {64: 100.0}, finished[suite])
+        bench_env,
+        "Worker",
+        lambda task, suite, env="", effort=None: FakeWorker(suite, {64: 100.0}, finished[suite]),
     )
     made = bench_env.bench_envs(["combat/smax-3m"], [64], "jaxmarl", 5.0, 1, quiet)
     rates = made["rows"][0]["finished_episodes"]
@@ -289,6 +298,12 @@ def test_a_failing_process_is_one_line():
         worker.ask(ask="prepare", num_envs=0)
     assert "the process that times shoal failed" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_effort_is_one_line(shoal_cli):
+    status, out, err = shoal_cli("bench", "env", "commons/water", "--effort", "quik")
+    assert status == 2 and not out and len(err.strip().splitlines()) == 1
+    assert "effort='quik' is not one of quick, full; did you mean 'quick'" in err
 
 
 @pytest.mark.parametrize("text", ["", "0", "8,", "many"])
