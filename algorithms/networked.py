@@ -31,6 +31,7 @@ from shoal.envs.core import Discrete, Key, Observation, Policy, PyTree, UserErro
 from shoal.envs.core.errors import nearest
 from shoal.envs.core.types import select
 
+# Extras of a batch: what is paid after its last step [E, G], and what the value after that counts [E, 1].
 PAID, FADE = "beyond/paid", "beyond/fade"
 
 
@@ -295,7 +296,7 @@ class Networked(PPOLearner):
         return dataclasses.replace(learned, params=params, opt_state=opt_state, extra=tape), metrics
 
     def _with_beyond(self, batch: Trajectory, beyond: Beyond, gamma: Array) -> Trajectory:
-        """Notes what of the return after a batch was paid [E, G], and what the value after that counts."""
+        """Notes what `last_value` is made of; exact for n-step returns, that is ``gae_lambda`` 1."""
         later = gamma ** jnp.arange(len(beyond.reward), dtype=jnp.float32)
         paid = jnp.tensordot(later, beyond.reward, axes=1)
         over = beyond.terminated if self.setting.final_observations else beyond.over

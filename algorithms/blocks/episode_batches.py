@@ -94,15 +94,14 @@ def episode_batch(
 
     both = joined(tape.rows, {name: getattr(trajectory, name) for name in ROWS})
     memories = joined(tape.memory, memory)
-    over = length - steps
-    later = jnp.arange(steps)[:, None]
+    more, later = length - steps, jnp.arange(steps)[:, None]
     reward = pick(both["reward"], jnp.minimum(start + steps + later, before + steps - 1))
-    ended = over > 0, pick(both["terminated"], after - 1), pick(both["truncated"], after - 1)
+    terminated, truncated = ((more > 0) & pick(both[name], after - 1) for name in ("terminated", "truncated"))
     beyond = Beyond(
-        reward=jnp.where((later < over)[..., None], reward, 0.0),
-        steps=over,
-        terminated=ended[0] & ended[1],
-        over=ended[0] & (ended[1] | ended[2]),
+        reward=jnp.where((later < more)[..., None], reward, 0.0),
+        steps=more,
+        terminated=terminated,
+        over=terminated | truncated,
     )
     batch = cut(both)
     batch["valid"] &= whole
@@ -127,7 +126,7 @@ def _ages(tape: Tape, trajectory: Trajectory, kind: int) -> tuple[tuple[Array, A
         age, stretch = age + (valid | (age > 0)).astype(jnp.int32), stretch + valid.astype(jnp.int32)
         pause = valid & (over | (stretch == steps))
         closes = pause & (age >= steps)
-        drop = closes | pause if kind == WHOLE else closes
+        drop = pause if kind == WHOLE else closes
         return (jnp.where(drop, 0, age), jnp.where(pause, 0, stretch)), jnp.where(closes, age, 0)
 
     over = trajectory.terminated | trajectory.truncated
