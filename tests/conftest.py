@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = shoal_compile_cache.folder()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Small programs too: the workers would each compile thousands of the same.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # Shapes and types of our functions are checked at run time; must precede the first import of shoal.envs.
 jaxtyping.install_import_hook(["shoal.envs", "shoal.algorithms"], "shoal_typecheck.check")
