@@ -222,20 +222,23 @@ def garbage(space: Space, u: Array, v: Array) -> Array:
     return jnp.where(which < len(bad), chosen, anything(space, v))
 
 
-def at(tree: PyTree, *index: int) -> PyTree:
-    """Returns one entry of every leaf's leading axes."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+def at(tree: PyTree, *index: int | slice) -> PyTree:
+    """Returns an entry (or a slice) of every leaf's leading axes."""
+
+    def leaf(x: Any) -> Any:
+        part = to_numpy(x)[index]  # with jax every shape would be a program of its own
+        return jax.random.wrap_key_data(part) if _is_key(x) else jax.device_put(part)
+
+    return jax.tree.map(leaf, tree)
 
 
 def to_numpy(tree: PyTree) -> PyTree:
     """Returns the leaves as NumPy arrays, keys as their data."""
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if _is_key(x) else x), tree)
 
-    def leaf(x: Any) -> np.ndarray:
-        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x = jax.random.key_data(x)
-        return np.asarray(x)
 
-    return jax.tree.map(leaf, tree)
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def expect(condition: Any, message: str) -> None:

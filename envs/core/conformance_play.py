@@ -363,8 +363,8 @@ def check_copies(env: Subject) -> None:
     few = slice(0, 8)  # rounding grows, so only the first steps are compared
     whole, part = h.play("next_step"), h.play("next_step", first_index=1)
     for name in ("before", "action", "timestep"):
-        one = jax.tree.map(lambda x: x[few, 1:], getattr(whole, name))
-        other = jax.tree.map(lambda x: x[few, :-1], getattr(part, name))
+        one = at(getattr(whole, name), few, slice(1, None))
+        other = at(getattr(part, name), few, slice(None, -1))
         expect_same(one, other, f"{name} of the same copies in two places", 1e-4)
 
 

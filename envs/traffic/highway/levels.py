@@ -52,7 +52,7 @@ def traffic(options: Options, u: Array, params: Params) -> Traffic:
     gaps = distance * (1.0 - JITTER + 2.0 * JITTER * u[2])
     # Nothing is added after the sum: phases show an addition that a compiler fuses in one program only.
     x = jnp.cumsum(gaps.at[0].add(FIRST * distance[0]))
-    style = jnp.where(u[3] < params.aggressive, AGGRESSIVE, NORMAL)
+    style = jnp.where(u[3] < params.aggressive, jnp.int32(AGGRESSIVE), NORMAL)
     style = jnp.where((u[3] >= params.aggressive) & (u[3] > 1.0 - params.defensive), DEFENSIVE, style)
     bounds = jnp.stack([jnp.asarray(params.exponent_low), jnp.asarray(params.exponent_high)])
     least, most = (sum(jnp.where(style == s + 1, row[s], 0.0) for s in range(STYLES)) for row in bounds)
