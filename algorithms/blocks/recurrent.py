@@ -41,15 +41,55 @@ class GRU(nn.Module):
         reset: Bool[Array, time * batch],
     ) -> tuple[Float[Array, "*batch hidden"], Float[Array, "time *batch hidden"]]:
         """Runs the sequence; returns the last memory and every output."""
-        each_input = nn.initializers.lecun_normal(batch_axis=0)  # fan-in is that of one gate
-        gates = {
-            "wi": self.param("wi", each_input, (3, inputs.shape[-1], self.features)),
-            "bi": self.param("bi", nn.initializers.zeros_init(), (3, self.features)),
-            "wh": self.param("wh", orthogonal(), (3, self.features, self.features)),
-            "bhn": self.param("bhn", nn.initializers.zeros_init(), (self.features,)),
-        }
         form = self.form or FORMS.get(jax.default_backend(), "hoisted")
-        return _RUNNERS[form](gates, carry, inputs, reset)
+        return _RUNNERS[form](_parameters(self, inputs.shape[-1], self.features), carry, inputs, reset)
+
+
+class PairGRU(nn.Module):
+    """A gated recurrent unit that walks, for each of ``n`` rows, over the others in order.
+
+    Its inputs are pairs [h_i, h_j], j != i. The products of both halves are taken once a row, not once a
+    pair, and no pair is laid out. Parameters are those of a `GRU` on such pairs.
+    """
+
+    features: int
+    backwards: bool = False
+
+    @nn.compact
+    def __call__(self, h: Float[Array, "*batch n size"]) -> Float[Array, "others n *batch hidden"]:
+        """Returns the memory after each of the ``n - 1`` others, in their order whichever way it walked."""
+        count, size = h.shape[-2:]
+        gates = _parameters(self, 2 * size, self.features)
+        h = jnp.moveaxis(h, -2, 0)
+        # Gates apart and rows in front: XLA for CPU vectorises neither slices of stacked gates nor a choice
+        # of rows within them.
+        own = [h @ w[:size] + b for w, b in zip(gates["wi"], gates["bi"], strict=True)]
+        other = [h @ w[size:] for w in gates["wi"]]
+        rows = jnp.arange(count).reshape(-1, *(1,) * (h.ndim - 1))
+
+        def step(carry: Array, place: Array) -> tuple[Array, Array]:
+            # The other in a place is the row of that number or, from the row itself on, the next.
+            xr, xz, xn = (
+                a + jnp.where(rows > place, b[place], b[place + 1]) for a, b in zip(own, other, strict=True)
+            )
+            hr, hz, hn = (carry @ w for w in gates["wh"])
+            r, z = nn.sigmoid(xr + hr), nn.sigmoid(xz + hz)
+            n = jnp.tanh(xn + r * (hn + gates["bhn"]))
+            carry = (1.0 - z) * n + z * carry
+            return carry, carry
+
+        start = jnp.zeros((*h.shape[:-1], self.features))
+        return jax.lax.scan(step, start, jnp.arange(count - 1), reverse=self.backwards)[1]
+
+
+def _parameters(module: nn.Module, inputs: int, features: int) -> Gates:
+    each_input = nn.initializers.lecun_normal(batch_axis=0)  # fan-in is that of one gate
+    return {
+        "wi": module.param("wi", each_input, (3, inputs, features)),
+        "bi": module.param("bi", nn.initializers.zeros_init(), (3, features)),
+        "wh": module.param("wh", orthogonal(), (3, features, features)),
+        "bhn": module.param("bhn", nn.initializers.zeros_init(), (features,)),
+    }
 
 
 def _forget(carry: Array, reset: Array) -> Array:

@@ -167,17 +167,17 @@ def test_attention_beside_numpy() -> None:
         sequence = [np.concatenate([h[i], h[j]]) for j in others]
         forward, backward, state = [], [], np.zeros(4)
         for row in sequence:
-            state = gru(p["GRU_0"], state, row)
+            state = gru(p["PairGRU_0"], state, row)
             forward.append(state)
         state = np.zeros(4)
         for row in sequence[::-1]:
-            state = gru(p["GRU_1"], state, row)
+            state = gru(p["PairGRU_1"], state, row)
             backward.insert(0, state)
         scores = dense(p["Dense_1"], np.concatenate([forward, backward], axis=-1))
         hard = sigmoid((scores[:, 1] - scores[:, 0] + noise[i]) / 0.5)
         match = np.exp(keys[others] @ query[i] / 2.0)
         x[i] = (hard * match / match.sum()) @ np.maximum(values[others], 0)
-    np.testing.assert_allclose(got[0], gru(p["GRU_2"], memory, x), atol=1e-5)
+    np.testing.assert_allclose(got[0], gru(p["GRU_0"], memory, x), atol=1e-5)
 
 
 def test_empty_slots_have_incentives_too() -> None:

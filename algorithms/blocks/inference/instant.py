@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from shoal.algorithms.blocks.recurrent import GRU
+from shoal.algorithms.blocks.recurrent import GRU, PairGRU
 from shoal.envs.core import PyTree
 
 EPS = 1e-8
@@ -33,14 +33,9 @@ class Attention(nn.Module):
         h = nn.relu(nn.Dense(self.size)(seen))
         count = h.shape[-2]
         others = np.array([[j for j in range(count) if j != i] for i in range(count)], np.int32)
-        pairs = h[..., others, :]  # [*B, n, n - 1, D]
-        pairs = jnp.concatenate([jnp.broadcast_to(h[..., :, None, :], pairs.shape), pairs], axis=-1)
-        sequence = jnp.moveaxis(pairs, -2, 0)
-        start, never = jnp.zeros((*sequence.shape[1:-1], self.size)), jnp.zeros(sequence.shape[:-1], bool)
-        _, forward = GRU(self.size)(start, sequence, never)
-        _, backward = GRU(self.size)(start, sequence[::-1], never)
-        scores = nn.Dense(2)(jnp.concatenate([forward, backward[::-1]], axis=-1))
-        scores = jnp.moveaxis(scores, 0, -2)  # [*B, n, n - 1, 2]
+        walks = [PairGRU(self.size, backwards=backwards)(h) for backwards in (False, True)]
+        scores = nn.Dense(2)(jnp.concatenate(walks, axis=-1))
+        scores = jnp.moveaxis(scores, (0, 1), (-2, -3))  # [*B, n, n - 1, 2]
         # The second of two Gumbel-softmax components.
         hard = nn.sigmoid((scores[..., 1] - scores[..., 0] + noise) / temperature)
         query = nn.Dense(self.size, use_bias=False)(h)
