@@ -22,6 +22,7 @@ from shoal.algorithms.blocks.minibatches import take_rows
 from shoal.algorithms.blocks.networks import Actor, Critic, NetworkConfig, entity_actions_of, memory
 from shoal.algorithms.blocks.policies import NetworkPolicy, from_distribution
 from shoal.algorithms.blocks.ppo_learner import PPOConfig, PPOLearner, adam_opening, adam_step, grad_norm
+from shoal.algorithms.blocks.q_networks import with_agent_id
 from shoal.algorithms.blocks.sharing import Sharing
 from shoal.envs.core import Policy, PyTree, UserError
 
@@ -38,6 +39,7 @@ class MAPPOConfig(PPOConfig):
 
     critic_learning_rate: float = 0.0  # 0: the same as learning_rate
     agent_id: bool = False  # the critic is told whom it judges, so that every agent has a value of its own
+    actor_id: bool = False  # actors are told their place in the group
     normalise_state: bool = True  # the critic sees each entry of the state less its mean, in deviations (D6)
 
     def __post_init__(self) -> None:
@@ -86,7 +88,7 @@ class MAPPO(PPOLearner):
         actor_key, critic_key = jax.random.split(key)
         agents = (len(self.setting.group.indices),)
         carry, reset = memory(self.network_config, agents), jnp.zeros((1, *agents), bool)
-        row = flatten_state(state, 1)
+        view, row = self._told(view, 2), flatten_state(state, 1)
         if self.config.agent_id:
             row = jnp.concatenate([row, jnp.zeros((1, len(self.setting.group.indices)))], axis=-1)
         return {
@@ -140,10 +142,12 @@ class MAPPO(PPOLearner):
     # Seeing and acting ---------------------------------------------------------------------------------
 
     def prepared(self, extra: PyTree, moment: Moment) -> Moment:
-        """Flattens the state to [..., E, S] and normalises it."""
+        """Flattens the state to [..., E, S] and normalises it; tells actors who they are."""
         state = flatten_state(moment.state, moment.first.ndim - 1)
         state = normalisation.normalised(extra, state) if self.normalises else state
-        return dataclasses.replace(moment, state=state)
+        view = self._told(moment.observation.view, moment.first.ndim)
+        observation = dataclasses.replace(moment.observation, view=view)
+        return dataclasses.replace(moment, observation=observation, state=state)
 
     def forward(self, params: PyTree, carry: PyTree, moment: Moment) -> tuple[PyTree, Array, Array]:
         """Runs the actors on what they see and the critic on the state."""
@@ -168,6 +172,12 @@ class MAPPO(PPOLearner):
         state = self._judged(state, index.reshape(-1) % agents, state.shape[:-1])
         return batch | {"moment": dataclasses.replace(batch["moment"], state=state)}
 
+    def one_batch(self, samples: dict[str, Any]) -> dict[str, Any]:
+        """Returns all sequences as one minibatch; a state for every agent that is judged by itself."""
+        if self.whole_environments:
+            return samples
+        return self.minibatch(samples, jnp.arange(self.rows)[None])
+
     def acting(self, params: PyTree) -> PyTree:
         """Returns the actor's parameters: nobody judges when the policy plays."""
         return params["actor"]
@@ -176,7 +186,7 @@ class MAPPO(PPOLearner):
         """Returns the actor as a policy."""
 
         def actor(params: PyTree, carry: PyTree, view: PyTree, reset: Array) -> tuple[PyTree, Array]:
-            return self.sharing.apply(self._act, params, carry, view, reset)
+            return self.sharing.apply(self._act, params, carry, self._told(view, reset.ndim), reset)
 
         def carry(batch: tuple[int, ...]) -> PyTree:
             return memory(self.network_config, batch)
@@ -191,6 +201,11 @@ class MAPPO(PPOLearner):
 
     def _act(self, params: PyTree, carry: PyTree, view: PyTree, reset: Array) -> tuple[PyTree, PyTree]:
         return cast(Any, self.actor.apply(params, carry, view, reset))
+
+    def _told(self, view: PyTree, lead: int) -> PyTree:
+        """Returns what actors read, of views with ``lead`` leading axes."""
+        agents = len(self.setting.group.indices)
+        return with_agent_id(view, agents, lead) if self.config.actor_id else view
 
     def _judged(self, state: Array, agent: Array, shape: tuple[int, ...]) -> Array:
         """Returns the state as the critic of single agents reads it, [*shape, S], with the agent's id."""

@@ -261,25 +261,18 @@ class Networked(PPOLearner):
         train_state = super().init(key, hyper)
         if self.batches is None:
             return train_state
-        rollout = self._imagined_rollout(train_state)  # of which only shapes are used
+        rollout = self._noted_rollout(train_state)  # of which only shapes are used
         tape = episode_batches.blank(rollout, _memory(rollout), self.batches)
         return dataclasses.replace(train_state, extra=tape)
 
-    def _imagined_rollout(self, train_state: TrainState) -> Trajectory:
-        """Returns a rollout of one repeated step."""
-        steps, envs = self.config.rollout_length, self.setting.num_envs
-        agents = len(self.setting.group.indices)
-
-        def alike(tree: PyTree, *lead: int) -> PyTree:
-            return jax.tree.map(lambda x: jnp.broadcast_to(x, (*lead, *x.shape)), tree)
-
-        own, team = jnp.zeros((envs, agents), bool), jnp.zeros((steps, envs), bool)
-        moment = Moment(alike(self.imagine(False)[0], envs), own, own, ())
-        carry = self.initial_carry((envs, agents))
-        _, action, extras = self.explore(train_state, train_state.key, carry, moment)
-        moments, action, extras = alike((moment, action, extras), steps)
-        paid, done = jnp.zeros((steps, envs, agents)), alike(own, steps)
-        return Trajectory(moments, action, extras, paid, team, team, done, team, moment, carry, carry)
+    def _noted_rollout(self, train_state: TrainState) -> Trajectory:
+        """Returns a rollout of zeros, with the notes of one repeated step."""
+        rollout = self.imagined_rollout(self.setting.num_envs)
+        moment = jax.tree.map(lambda x: x[0], rollout.moment)
+        _, _, extras = self.explore(train_state, train_state.key, rollout.carry, moment)
+        steps = self.config.rollout_length
+        extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (steps, *x.shape)), extras)
+        return dataclasses.replace(rollout, extras=extras)
 
     def learn(self, train_state: TrainState, trajectory: Trajectory) -> tuple[TrainState, Metrics]:
         """Takes a gradient step; where batches are cut, none if no environment has completed one."""

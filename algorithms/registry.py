@@ -14,6 +14,7 @@ from shoal.envs.core.importing import find_class, is_path
 _ALGORITHMS = {
     "ippo": "shoal.algorithms.ippo:IPPO",
     "mappo": "shoal.algorithms.mappo:MAPPO",
+    "mappo_replay": "shoal.algorithms.mappo_replay:ReplayMAPPO",
     "iql": "shoal.algorithms.iql:IQL",
     "vdn": "shoal.algorithms.vdn:VDN",
     "qmix": "shoal.algorithms.qmix:QMIX",

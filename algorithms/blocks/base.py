@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from shoal.algorithms.blocks.compat import expand_flags
-from shoal.algorithms.blocks.learner import Moment, Setting
+from shoal.algorithms.blocks.learner import Moment, Setting, Trajectory
 from shoal.algorithms.blocks.networks import NetworkConfig
 from shoal.algorithms.blocks.sharing import Sharing
 from shoal.envs.core import Observation, PyTree, UserError
@@ -56,6 +56,8 @@ class LearnerConfig:
 class BaseLearner:
     """The common part; see `shoal.algorithms.blocks.learner.Learner` for the contract."""
 
+    needs_state: bool
+
     def __init__(self, config: Any, network: NetworkConfig, setting: Setting) -> None:
         """Fixes everything static."""
         self.config = config
@@ -63,6 +65,10 @@ class BaseLearner:
         self.setting = setting
         self.flags = config.flags
         self.sharing = Sharing.of(setting.sharing, setting.env, setting.group)
+
+    def initial_carry(self, batch: tuple[int, ...]) -> PyTree:
+        """Returns fresh memory of leading shape ``batch`` (environments, agents)."""
+        raise NotImplementedError
 
     def agents_reset(self, moment: Moment) -> Array:
         """Returns where an agent's memory is zeroed."""
@@ -80,3 +86,28 @@ class BaseLearner:
 
         shapes = jax.eval_shape(look, jax.random.key(0))
         return cast(Any, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
+
+    def imagined_rollout(self, envs: int) -> Trajectory:
+        """Returns zeros like a rollout of so many environments, with fresh memory and without notes."""
+        steps, agents = self.config.rollout_length, len(self.setting.group.indices)
+
+        def zeros(tree: PyTree, *lead: int) -> PyTree:
+            return jax.tree.map(lambda x: jnp.zeros((*lead, *x.shape), x.dtype), tree)
+
+        observation, state = self.imagine(self.needs_state)
+        own, space = jnp.zeros(agents, bool), self.setting.env.action_space
+        moment = Moment(observation, own, own, state)
+        team, carry = jnp.zeros((steps, envs), bool), self.initial_carry((envs, agents))
+        return Trajectory(
+            moment=zeros(moment, steps, envs),
+            action=jnp.zeros((steps, envs, agents, *space.shape), space.dtype),
+            extras={},
+            reward=jnp.zeros((steps, envs, agents)),
+            terminated=team,
+            truncated=team,
+            agent_done=zeros(own, steps, envs),
+            valid=team,
+            last=zeros(moment, envs),
+            carry=carry,
+            last_carry=carry,
+        )

@@ -155,6 +155,10 @@ class PPOLearner(BaseLearner, abc.ABC):
         """Selects the sequences of one minibatch."""
         return take_rows(samples, index)
 
+    def one_batch(self, samples: dict[str, Any]) -> dict[str, Any]:
+        """Returns all sequences as one minibatch, in their own order."""
+        return samples
+
     # The contract ------------------------------------------------------------------------------------
 
     def init(self, key: Array, hyper: dict[str, Array] | None = None) -> TrainState:
@@ -186,8 +190,10 @@ class PPOLearner(BaseLearner, abc.ABC):
         samples, carry = self._samples(train_state, trajectory)
         shuffle_key, key = jax.random.split(train_state.key)
         c, blocks = self.config, self.setting.shuffle_groups
-        whole = c.minibatches == 1  # nobody asks in which order
-        order = None if whole else shuffles(shuffle_key, c.epochs, self.rows, c.minibatches, blocks)
+        if c.minibatches == 1:  # nobody asks in which order
+            order, samples = None, self.one_batch(samples)
+        else:
+            order = shuffles(shuffle_key, c.epochs, self.rows, c.minibatches, blocks)
         rates = self.learning_rates(hyper)
         if self.config.anneal_learning_rate:
             total = self.setting.total_updates
@@ -278,6 +284,11 @@ class PPOLearner(BaseLearner, abc.ABC):
         """Returns after which steps nothing is bootstrapped, and where the trace stops."""
         return terminated, cut
 
+    def advantage(self, value: Array, batch: dict[str, Any]) -> Array:
+        """Returns the advantages, given the values at hand."""
+        advantage: Array = batch["advantage"]
+        return advantage
+
     def value_loss(self, value: Array, batch: dict[str, Any], hyper: dict[str, Array]) -> Array:
         """Returns the critic's loss."""
         return ppo.value_loss(value, batch["value"], batch["target"], value_weight(batch), hyper["clip"])
@@ -287,7 +298,7 @@ class PPOLearner(BaseLearner, abc.ABC):
     ) -> tuple[Array, Metrics]:
         """Returns the PPO loss of whole sequences [T, rows]."""
         _, distribution, value = self._forward(params, carry, batch["moment"])
-        weight, advantage = batch["weight"], batch["advantage"]
+        weight, advantage = batch["weight"], self.advantage(value, batch)
         if self.team_values:
             advantage = jnp.broadcast_to(advantage[..., None], weight.shape)
         if self.config.normalise_advantage:

@@ -98,6 +98,14 @@ def test_minibatches_hold_every_sequence_with_its_own_state(played):
     assert max(losses) < 1e-5 and counted == STEPS * ENVS * 3
 
 
+def test_one_minibatch_holds_what_the_shuffled_ones_do(played):
+    learner, state, trajectory = played
+    samples, carry = learner._samples(state, trajectory)
+    batch = learner.one_batch(samples)
+    _, _, value = jax.jit(learner.forward)(state.params, carry, batch["moment"])
+    np.testing.assert_allclose(value, samples["value"], atol=1e-5)
+
+
 def take(leaf, index):
     half = leaf.shape[0] // 2
     return jnp.concatenate([leaf[:half][index[0]], leaf[half:][index[1]]])

@@ -9,8 +9,9 @@ from shoal_trials import trials
 
 from shoal.algorithms.blocks.learner import Group, Setting
 from shoal.algorithms.blocks.networks import NetworkConfig
-from shoal.algorithms.ippo import IPPO, IPPOConfig
-from shoal.algorithms.mappo import MAPPO, MAPPOConfig
+from shoal.algorithms.ippo import IPPO
+from shoal.algorithms.mappo import MAPPO
+from shoal.algorithms.mappo_replay import ReplayMAPPO
 from shoal.algorithms.training import Program
 
 pytestmark = [pytest.mark.learning, pytest.mark.slow]
@@ -20,6 +21,7 @@ MEMORY = NetworkConfig(hidden_size=16)
 LUCK = {"task": "luck", "types": (0, 0), "pay": 0.02}
 EXIT = {"task": "exit", "types": (0,)}
 OPENING = {"task": "opening", "types": (0, 0)}
+STORED = {"buffer_size": 4 * ENVS, "batch_size": 4 * ENVS - 1, "target_interval": 5}
 
 
 class DetachedCritic(MAPPO):
@@ -68,10 +70,9 @@ def score(task, updates, kind=MAPPO, network=NETWORK, final_observations=None, s
     group = Group("all", tuple(range(env.num_agents)))
     known = not env.time_limit_is_termination if final_observations is None else final_observations
     setting = Setting(env, group, ENVS, updates, known, sharing=sharing)
-    base = IPPOConfig if kind is IPPO else MAPPOConfig
-    fixed = {"rollout_length": STEPS, "epochs": 4, "minibatches": 2, "gamma": 0.9}
-    fixed |= {"learning_rate": 1e-2, "entropy_coef": 0.0}
-    learner = kind(base(**(fixed | config)), network, setting)
+    fixed = {"rollout_length": STEPS, "epochs": 4, "gamma": 0.9, "learning_rate": 1e-2, "entropy_coef": 0.0}
+    fixed |= STORED if issubclass(kind, ReplayMAPPO) else {"minibatches": 2}
+    learner = kind(kind.Config(**(fixed | config)), network, setting)
     program = Program(env, {"all": (group, learner)}, ENVS, STEPS)
     state = program.init(jax.random.split(jax.random.key(0), SEEDS))
     state, _, _ = program.run(state, updates - 5)
@@ -112,6 +113,29 @@ def test_it_knows_when_an_episode_opens():
 
 def test_memory_that_is_not_reset_fails():
     assert score(OPENING, 50, NeverReset, network=MEMORY).max() < 0.8
+
+
+class NeverCopied(ReplayMAPPO):
+    """The critic that bootstraps stays as it was drawn."""
+
+    def learn(self, train_state, trajectory):
+        target = train_state.extra["target"]
+        train_state, metrics = super().learn(train_state, trajectory)
+        return replace(train_state, extra=train_state.extra | {"target": target}), metrics
+
+
+class DetachedReplay(DetachedActor, ReplayMAPPO):
+    """No gradient reaches the actor."""
+
+
+@pytest.mark.parametrize("task", [LUCK, EXIT], ids=lambda task: task["task"])
+def test_it_learns_from_what_older_policies_played(task):
+    assert score(task, 60, ReplayMAPPO).min() >= 0.9
+
+
+@pytest.mark.parametrize(("task", "kind"), [(EXIT, NeverCopied), (LUCK, DetachedReplay)])
+def test_without_its_parts_replay_does_not(task, kind):
+    assert score(task, 60, kind).mean() < 0.85
 
 
 ROLES = {"task": "roles", "types": (0, 1, 0)}
