@@ -244,5 +244,14 @@ def replay_bytes(built: Built) -> int:
     return len(built.members) * sum(count() for count in each if count is not None)
 
 
+def program_bytes(program: Any) -> int | None:
+    """Returns what a compiled program holds at its peak, its state included, as its compiler counts."""
+    need = program.memory_analysis()
+    if need is None:
+        return None
+    whole = need.argument_size_in_bytes + need.output_size_in_bytes + need.temp_size_in_bytes
+    return int(whole - need.alias_size_in_bytes)
+
+
 def _open(program: Program, keys: Any) -> ProgramState:
     return program.init(keys)

@@ -167,10 +167,7 @@ class Run:
         )
         replay = build.replay_bytes(built)
         part = f" ({_bytes(replay)} of it replay)" if replay else ""
-        say(
-            f"memory: {_bytes(held)} of state{part}, {_bytes(rollout)} per rollout and about as much again "
-            "to learn"
-        )
+        say(f"memory: {_bytes(held)} of state{part}, {_bytes(rollout)} per rollout, and what learning takes")
         for note in built.notes:
             say(note)
         with self.display.waiting("compiling") as waiting:
@@ -190,7 +187,9 @@ class Run:
             )
             self.evaluator.compile(built.policy_params(state), built.keys("evaluation"), built.env_params)
         self.progress.compile_seconds += waiting.seconds
-        say(f"compiled in {waiting.seconds:.1f} s")
+        need = build.program_bytes(self.run_chunk)
+        whole = "" if need is None else f"; an update needs {_bytes(need)} in all"
+        say(f"compiled in {waiting.seconds:.1f} s{whole}")
         if resuming:
             say(f"going on after update {self.progress.update} of {self.config.total_updates}")
         return state

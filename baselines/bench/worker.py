@@ -283,15 +283,12 @@ def peak_bytes(programs: list[Any]) -> int | None:
     """Returns the device's own peak where it counts, else what the largest program needs by its compiler."""
     import jax
 
+    from shoal.baselines.build import program_bytes
+
     stats = jax.local_devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return int(stats["peak_bytes_in_use"])
-    sizes = []
-    for program in programs:
-        need = program.memory_analysis()
-        if need is not None:
-            whole = need.argument_size_in_bytes + need.output_size_in_bytes + need.temp_size_in_bytes
-            sizes.append(int(whole - need.alias_size_in_bytes))
+    sizes = [size for program in programs if (size := program_bytes(program)) is not None]
     return max(sizes, default=None)
 
 

@@ -49,6 +49,15 @@ def newest(folder):
     return Checkpoints(folder / "checkpoints").newest(pytest.fail)
 
 
+def test_what_a_program_needs_counts_a_buffer_that_is_used_again_once():
+    from shoal.baselines.build import program_bytes
+
+    x = jax.ShapeDtypeStruct((1000,), np.float32)
+    kept = jax.jit(lambda x, y: x * y).lower(x, x).compile()
+    donated = jax.jit(lambda x, y: x * y, donate_argnums=0).lower(x, x).compile()
+    assert program_bytes(kept) == 3 * 4000 and program_bytes(donated) == 2 * 4000
+
+
 def stop_at(update, number, monkeypatch):
     """Has this process receive a signal while that update is being shown."""
     shown = loggers.Display.training
