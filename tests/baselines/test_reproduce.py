@@ -494,13 +494,22 @@ def test_a_table_of_ones_own_from_training_to_report(water_table, tmp_path, caps
     assert best(closer, [Evidence(tmp_path / "kept", "pool")])[0].grade == "B"
 
 
+def test_a_scale_that_a_table_lacks_is_named_with_those_it_has(tmp_path):
+    with pytest.raises(UserError, match="own has no scale smoke; it has paper"):
+        reproduce(table_of({"a": {"published": [1.0]}}), Wish("smoke", (), (), tmp_path))
+
+
+def test_every_table_that_ships_has_all_three_scales():
+    for name in list_tables():
+        assert list(read_table(name).scales) == ["smoke", "laptop", "paper"], name
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         ((), "reproduce what?"),
         (("mohaf-gogle",), "did you mean 'mohaf-google'"),
         (("mohaf-google", "--scale", "pape"), "did you mean 'paper'"),
-        (("iplan-highway", "--scale", "smoke"), "iplan-highway has no scale smoke; it has laptop, paper"),
         (("mohaf-google", "--cells", "nobody"), "has no cell 'nobody'"),
         (("mohaf-google", "--jobs", "0"), "--jobs 0 must be at least 1"),
         (("mohaf-google", "--merge", "nowhere"), "there is no such folder"),
