@@ -75,7 +75,6 @@ class PPOConfig(LearnerConfig):
 class PPOLearner(BaseLearner, abc.ABC):
     """The common part; see `shoal.algorithms.blocks.learner.Learner` for the contract."""
 
-    needs_state: bool
     fresh_rollouts = False
     team_values = False  # whether a value is its environment's [T, E] instead of its agent's [T, E, G]
 

@@ -83,8 +83,6 @@ class QLearningConfig(QConfig):
 class QLearner(QAgents):
     """The common part; see `shoal.algorithms.blocks.learner.Learner` for the contract."""
 
-    needs_state: bool
-
     def __init__(self, config: Any, network: NetworkConfig, setting: Setting) -> None:
         """Fixes everything static.
 

@@ -227,7 +227,9 @@ def at(tree: PyTree, *index: int | slice) -> PyTree:
 
     def leaf(x: Any) -> Any:
         part = to_numpy(x)[index]  # with jax every shape would be a program of its own
-        return jax.random.wrap_key_data(part) if _is_key(x) else jax.device_put(part)
+        if _is_key(x):
+            return jax.random.wrap_key_data(part, impl=jax.random.key_impl(x))
+        return jax.device_put(part)
 
     return jax.tree.map(leaf, tree)
 

@@ -115,11 +115,10 @@ def test_a_first_epoch_starts_on_the_policy_at_hand(played):
 
 def test_targets_are_those_of_a_plain_loop(played):
     learner, states, _, _ = played
-    # Two environments whose second ends, by terminating and by the clock, before the rollout does.
     state = states[-1]
     drawn = mappo_replay._pick(state.extra["stored"], jnp.arange(DRAWN))
     key = jax.random.key(5)
-    over = jnp.zeros((STEPS, DRAWN), bool)
+    over = jnp.zeros((STEPS, DRAWN), bool)  # one episode ends by the rules, one by the clock
     drawn = replace(
         drawn,
         reward=jax.random.normal(key, (STEPS, DRAWN, AGENTS)),
