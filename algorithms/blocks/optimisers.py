@@ -29,9 +29,7 @@ def descend(params: PyTree, direction: PyTree, learning_rate: Float[Array, ""]) 
     return jax.tree.map(lambda p, d: p - learning_rate * d, params, direction)
 
 
-def linear_anneal(
-    learning_rate: Float[Array, ""], update: Int[Array, ""], total_updates: int
-) -> Float[Array, ""]:
-    """Returns ``learning_rate * (1 - update / total_updates)``, never below zero."""
+def linear_anneal(start: Float[Array, ""], update: Int[Array, ""], total_updates: int) -> Float[Array, ""]:
+    """Returns ``start * (1 - update / total_updates)``, never below zero."""
     left = 1.0 - update.astype(jnp.float32) / total_updates
-    return learning_rate * jnp.maximum(left, 0.0)
+    return start * jnp.maximum(left, 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -51,6 +52,7 @@ class PPOConfig(LearnerConfig):
     gae_lambda: float = 0.95
     clip: float = 0.2
     entropy_coef: float = 0.01
+    anneal_entropy: bool = False  # entropy_coef falls to 0 over the training, as the learning rate does
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
     rollout_length: int = 64
@@ -193,10 +195,11 @@ class PPOLearner(BaseLearner, abc.ABC):
             order, samples = None, self.one_batch(samples)
         else:
             order = shuffles(shuffle_key, c.epochs, self.rows, c.minibatches, blocks)
+        fall = partial(linear_anneal, update=train_state.updates, total_updates=self.setting.total_updates)
         rates = self.learning_rates(hyper)
-        if self.config.anneal_learning_rate:
-            total = self.setting.total_updates
-            rates = {name: linear_anneal(rate, train_state.updates, total) for name, rate in rates.items()}
+        if c.anneal_learning_rate:
+            rates = {name: fall(rate) for name, rate in rates.items()}
+        weights = hyper | {"entropy_coef": fall(hyper["entropy_coef"])} if c.anneal_entropy else hyper
 
         def gradient_step(
             carried: tuple[PyTree, PyTree], index: Array | None
@@ -205,7 +208,7 @@ class PPOLearner(BaseLearner, abc.ABC):
             batch, memory = samples, carry
             if index is not None:
                 batch, memory = self.minibatch(samples, index), take_rows(carry, index, axis=0)
-            (_, metrics), grads = jax.value_and_grad(self._loss, has_aux=True)(params, memory, batch, hyper)
+            (_, metrics), grads = jax.value_and_grad(self._loss, has_aux=True)(params, memory, batch, weights)
             params, opt_state, watch = self.descend(params, opt_state, grads, hyper, rates)
             return (params, opt_state), Packed.of(metrics | watch)
 

@@ -95,6 +95,20 @@ def test_the_learning_rate_falls_linearly_to_zero(program):
     np.testing.assert_allclose(rates, np.float32(2e-3) * (1 - np.arange(3) / 10), rtol=1e-6)
 
 
+def test_the_entropy_bonus_falls_as_the_learning_rate_does(make_program):
+    def metrics(entropy_coef, **config):
+        program = make_program(**config)
+        learner = learner_of(program)
+        trajectory, state = fixed_value_trajectory(program, value=0.5)
+        hyper = state.hyper | {"entropy_coef": jnp.asarray(entropy_coef)}
+        half = jnp.asarray(learner.setting.total_updates // 2, state.updates.dtype)
+        return jax.jit(learner.learn)(replace(state, hyper=hyper, updates=half), trajectory)[1]
+
+    falling, half, whole = metrics(0.2, anneal_entropy=True), metrics(0.1), metrics(0.2)
+    assert float(falling["loss"]) == pytest.approx(float(half["loss"]), abs=1e-6)
+    assert float(half["loss"] - whole["loss"]) == pytest.approx(0.1 * float(half["entropy"]), rel=0.01)
+
+
 def test_first_epoch_starts_on_policy(program):
     """Before the first gradient step the ratio is one: the loss recomputes what exploring noted."""
     learner = learner_of(program)

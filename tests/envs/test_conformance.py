@@ -58,7 +58,10 @@ VARIANTS = [
             "credit": "agent",
         },
     ),
-    ("swarm/synchronization-hard-v1", {"fewest": 2, "num_agents": 6}),  # some are not there at all
+    (
+        "swarm/synchronization-hard-v1",
+        {"fewest": 2, "num_agents": 6, "closest": 3, "ease": 0.5},
+    ),  # some are not there
     (
         "commons/cleanup-v1",
         {

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from shoal.envs.core.environment import MetricSpec
 from shoal.envs.core.errors import UserError
@@ -45,6 +45,9 @@ class Synchronization(GridSwarm[State, Level]):
         super().__init__(id, options, params)
         o = self.options
         check_room(o, int(np.sum(self.ring() == 0)), "inside the walls")
+        if o.closest:
+            rows, columns = min(o.closest, o.height - 2), min(o.closest, o.width - 2)
+            check_room(o, rows * columns, f"in a square of closest={o.closest}")
         if o.fewest > o.num_agents:
             raise UserError(f"fewest={o.fewest} must be at most num_agents={o.num_agents}")
 
@@ -52,14 +55,38 @@ class Synchronization(GridSwarm[State, Level]):
         """Places agents anywhere and sets each light to on or off."""
         o = self.options
         cell_key, light_key = jax.random.split(key)
-        i, j = distinct_cells(cell_key, jnp.asarray(self.ring() == 0), o.num_agents)
+        free = jnp.asarray(self.ring() == 0)
+        if o.closest:
+            free &= self._square(jax.random.fold_in(cell_key, 1), params)
+        i, j = distinct_cells(cell_key, free, o.num_agents)
         u = jax.random.uniform(light_key, (2, o.num_agents))
         wakes = jnp.minimum((u[1] * (o.start_delay + 1)).astype(jnp.int32), o.start_delay)
         present = jnp.ones(o.num_agents, bool)
         if o.fewest:
-            count = jax.random.randint(jax.random.fold_in(light_key, 1), (), o.fewest, o.num_agents + 1)
+            fewest = _eased(o.fewest, o.num_agents, params)
+            count = jax.random.randint(jax.random.fold_in(light_key, 1), (), fewest, o.num_agents + 1)
             present = jnp.arange(o.num_agents) < count
         return Level(i=i, j=j, light=u[0] < 0.5, wakes=wakes, present=present, params=params)
+
+    def _square(self, key: Key, params: types.Params) -> Bool[Array, "rows columns"]:
+        """Returns the cells of a square within the walls, of sides from ``closest`` to the board's."""
+        o = self.options
+        room = np.array([o.height - 2, o.width - 2], np.int32)
+        longest = int(np.max(room))
+        size_key, place_key = jax.random.split(key)
+        side = jax.random.randint(size_key, (), _eased(o.closest, longest, params), longest + 1)
+        first = 1 + jax.random.randint(place_key, (2,), 0, jnp.maximum(room - side, 0) + 1)
+        i, j = jnp.arange(o.height)[:, None], jnp.arange(o.width)[None]
+        return (i >= first[0]) & (i < first[0] + side) & (j >= first[1]) & (j < first[1] + side)
+
+    def curriculum(self, progress: Float[Array, ""]) -> types.Params:
+        """Stays easy for 0.4 of the training and then goes to the task itself, which it reaches at 0.85.
+
+        Easy are teams and squares down to the smallest, with lights that flip as often as ``early_flips``
+        says: small teams that see few flips learn to switch without looking.
+        """
+        p, ease = self.params, jnp.clip((0.85 - progress) / 0.45, 0.0, 1.0)
+        return replace(p, ease=ease, flips=p.flips + ease * jnp.maximum(p.early_flips - p.flips, 0.0))
 
     def initial_state(self, level: Level) -> State:
         """Returns nothing scored yet."""
@@ -115,3 +142,8 @@ class Synchronization(GridSwarm[State, Level]):
         from shoal.envs.swarm.synchronization.bots import Clock, Vote
 
         return {"scripted": lambda: Clock(self), "clock": lambda: Clock(self), "vote": lambda: Vote(self)}
+
+
+def _eased(least: int, most: int, params: types.Params) -> Int[Array, ""]:
+    """Returns the least number to be drawn, between ``least`` and ``most``."""
+    return jnp.round(most - jnp.asarray(params.ease) * (most - least)).astype(jnp.int32)

@@ -24,6 +24,12 @@ class Options(types.Options):
         low=0,
         high=1_000_000,
     )
+    closest: int = option(
+        0,
+        "side of the smallest square that agents start in, drawn uniformly up to the board's; 0: anywhere",
+        low=0,
+        high=4096,
+    )
 
 
 @struct.dataclass
@@ -31,6 +37,15 @@ class Params(types.Params):
     """Numbers, [] f32 each."""
 
     flips: Array = param(0.0, "probability that a light flips by itself in a round", low=0.0, high=1.0)
+    ease: Array = param(
+        1.0,
+        "how far fewest and closest count: 1 as they are, 0 not at all; the curriculum takes it from 1 to 0",
+        low=0.0,
+        high=1.0,
+    )
+    early_flips: Array = param(
+        0.0, "where above flips: what the curriculum begins with in its place", low=0.0, high=1.0
+    )
 
 
 @struct.dataclass

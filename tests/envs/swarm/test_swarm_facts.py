@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from shoal_swarms import Cell, Game, box_at, game, places
 
+from shoal.envs.core import make
 from shoal.envs.swarm.flocking.dynamics import ring
 from shoal.envs.swarm.grid.physics import (
     COLUMN_STEP,
@@ -195,6 +196,28 @@ def test_late_starters_wait_and_lights_flip_by_themselves() -> None:
     assert np.asarray(hard.observe(state).action_mask[1]).sum(axis=1).tolist() == [8, 8, 1]
     wakes = [int(hard.env.sample_level(jax.random.key(k), hard.env.params).wakes.max()) for k in range(8)]
     assert 5 < max(wakes) <= 9
+
+
+def test_the_curriculum_of_lights_ends_in_the_task_itself() -> None:
+    plain = make("swarm/synchronization-hard")
+    eased = make("swarm/synchronization-hard", fewest=1, closest=4, early_flips=0.05)
+
+    def levels(world: Any, progress: float) -> Any:
+        params = world.curriculum(jnp.asarray(progress))
+        return jax.vmap(lambda key: world.sample_level(key, params))(jax.random.split(jax.random.key(0), 64))
+
+    def sides(level: Any) -> np.ndarray:
+        return np.max([np.ptp(np.asarray(place), axis=1) + 1 for place in (level.i, level.j)], axis=0)
+
+    flips = [float(eased.curriculum(jnp.asarray(progress)).flips) for progress in (0.4, 0.625, 0.85, 1.0)]
+    assert flips == pytest.approx([0.05, 0.03, 0.01, 0.01])
+    first, later, last = (levels(eased, progress) for progress in (0.4, 0.7, 0.85))
+    counts = [np.asarray(level.present).sum(axis=1) for level in (first, later, last)]
+    assert counts[0].min() <= 2 and counts[0].max() == 12 and counts[1].min() in (8, 9)
+    assert sides(first).min() == 4 and 6 <= sides(later).min() <= 7 and sides(first).max() <= 8
+    itself = levels(plain, 1.0)
+    for part in ("i", "j", "light", "wakes", "present"):
+        np.testing.assert_array_equal(getattr(last, part), getattr(itself, part))
 
 
 # Foraging -------------------------------------------------------------------------------------------------

@@ -210,6 +210,7 @@ def test_points_can_weigh_otherwise() -> None:
         ("pursuit", {"view_size": 4}, "odd"),
         ("pursuit", {"num_agents": 26}, "at most 25"),
         ("synchronization", {"num_agents": 65}, "at most 64"),
+        ("synchronization", {"closest": 3}, "at most 9: they open in a square of closest=3"),
         ("foraging", {"num_agents": 51}, "at most 50"),
         ("flocking", {"num_agents": 8}, "start='random'"),
         ("flocking", {"num_agents": 3, "start": "random"}, "at least 4"),
