@@ -58,10 +58,8 @@ VARIANTS = [
             "credit": "agent",
         },
     ),
-    (
-        "swarm/synchronization-hard-v1",
-        {"fewest": 2, "num_agents": 6, "closest": 3, "ease": 0.5},
-    ),  # some are not there
+    # Some are not there at all.
+    ("swarm/synchronization-hard-v1", {"fewest": 2, "num_agents": 6, "closest": 3, "ease": 0.5}),
     (
         "commons/cleanup-v1",
         {
